@@ -1,0 +1,181 @@
+#include "broker/admin/metrics.h"
+
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace broker {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+using Shards = std::vector<const ShardStats*>;
+
+class Families {
+ public:
+  // Begins a family; what is added belongs to the last one.
+  Families& Begin(const char* name, MetricType type, const char* help) {
+    families_.push_back({absl::StrCat("socketbroker_", name), help, type, {}});
+    return *this;
+  }
+  Families& Counter(const char* name, const char* help) {
+    return Begin(name, MetricType::Counter, help);
+  }
+  Families& Gauge(const char* name, const char* help) {
+    return Begin(name, MetricType::Gauge, help);
+  }
+
+  Families& Add(double value, Labels labels = {}) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (families_.back().type == MetricType::Counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    return Add(std::move(metric));
+  }
+  Families& Add(uint64_t value, Labels labels = {}) {
+    return Add(static_cast<double>(value), std::move(labels));
+  }
+  Families& Add(ClientMetric metric) {
+    families_.back().metric.push_back(std::move(metric));
+    return *this;
+  }
+
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+uint64_t Sum(const Shards& shards, Counter ShardStats::*counter) {
+  uint64_t sum = 0;
+  for (const ShardStats* shard : shards) sum += (shard->*counter).value();
+  return sum;
+}
+
+std::map<int, uint64_t> Sum(const Shards& shards,
+                            CounterByCode ShardStats::*counter) {
+  std::map<int, uint64_t> sums;
+  for (const ShardStats* shard : shards) {
+    for (const auto& [code, count] : (shard->*counter).values()) {
+      sums[code] += count;
+    }
+  }
+  return sums;
+}
+
+// Every code that ever happens gets a series when it first does; there are few.
+std::string HandshakeResult(int http_status) {
+  return http_status == 101 ? "accepted"
+         : http_status == 0 ? "malformed"
+                            : absl::StrCat(http_status);
+}
+
+ClientMetric FanOut(const Shards& shards) {
+  std::array<uint64_t, Histogram::kBuckets + 1> counts{};
+  ClientMetric metric;
+  for (const ShardStats* shard : shards) {
+    for (size_t i = 0; i < counts.size(); ++i) {
+      counts[i] += shard->fan_out.count(i);
+    }
+    metric.histogram.sample_sum += shard->fan_out.sum_seconds();
+  }
+  // The serializer adds the bucket without a bound itself.
+  uint64_t so_far = 0;
+  const auto bounds = Histogram::Bounds();
+  for (size_t i = 0; i < bounds.size(); ++i) {
+    so_far += counts[i];
+    metric.histogram.bucket.push_back({so_far, bounds[i]});
+  }
+  metric.histogram.sample_count = so_far + counts.back();
+  return metric;
+}
+
+void CollectSockets(const MetricsSnapshot& s, Families& out) {
+  out.Gauge("sockets", "Sockets of clients, also those in their handshake.")
+      .Add(s.sockets);
+  out.Gauge("connections", "Connections, by namespace and state.");
+  for (const auto& [ns, counts] : s.namespaces) {
+    out.Add(counts.pending, {{"namespace", ns}, {"state", "pending"}})
+        .Add(counts.admitted, {{"namespace", ns}, {"state", "admitted"}})
+        .Add(counts.closing, {{"namespace", ns}, {"state", "closing"}});
+  }
+  out.Counter("sockets_accepted_total", "Sockets accepted.")
+      .Add(Sum(s.shards, &ShardStats::sockets_accepted));
+  out.Counter("accept_failures_total",
+              "Sockets that could not be accepted: no descriptor, no memory.")
+      .Add(Sum(s.shards, &ShardStats::accept_failures));
+  out.Counter("sockets_turned_away_total",
+              "Sockets closed at once: there was no room for a refusal either.")
+      .Add(Sum(s.shards, &ShardStats::sockets_turned_away));
+  out.Counter("handshakes_total",
+              "Handshakes, by result: accepted, the HTTP status of a refusal, "
+              "or malformed.");
+  for (const auto& [status, count] : Sum(s.shards, &ShardStats::handshakes)) {
+    out.Add(count, {{"result", HandshakeResult(status)}});
+  }
+  out.Counter("handshake_timeouts_total",
+              "Sockets closed because their handshake took too long.")
+      .Add(Sum(s.shards, &ShardStats::handshake_timeouts));
+  out.Counter("closes_total",
+              "Connections closed, by close code; 1006 is none.");
+  for (const auto& [code, count] : Sum(s.shards, &ShardStats::closes)) {
+    out.Add(count, {{"code", absl::StrCat(code)}});
+  }
+}
+
+void CollectMessages(const MetricsSnapshot& s, Families& out) {
+  const Labels in = {{"direction", "in"}};
+  const Labels to_clients = {{"direction", "out"}};
+  out.Counter("messages_total",
+              "Messages: in, from clients; out, queued for one each.")
+      .Add(Sum(s.shards, &ShardStats::messages_in), in)
+      .Add(Sum(s.shards, &ShardStats::messages_out), to_clients);
+  out.Counter("messages_dropped_total",
+              "Messages dropped: in, because nobody listens or they were no "
+              "message; out, because the client was too slow.")
+      .Add(Sum(s.shards, &ShardStats::messages_in_dropped), in)
+      .Add(Sum(s.shards, &ShardStats::messages_out_dropped_slow), to_clients);
+  out.Counter("bytes_total",
+              "Bytes on the sockets of clients, handshakes included.")
+      .Add(Sum(s.shards, &ShardStats::bytes_in), in)
+      .Add(Sum(s.shards, &ShardStats::bytes_out), to_clients);
+  out.Counter("pings_in_total", "Pings that clients sent.")
+      .Add(Sum(s.shards, &ShardStats::pings_in));
+  int64_t outbox = 0;
+  for (const ShardStats* shard : s.shards) {
+    outbox += shard->outbox_bytes.value();
+  }
+  out.Gauge("outbox_bytes", "Bytes that wait to be sent, in all outboxes.")
+      .Add(static_cast<double>(outbox));
+  out.Begin("fan_out_seconds", MetricType::Histogram,
+            "The time that one send took on one shard.")
+      .Add(FanOut(s.shards));
+}
+
+}  // namespace
+
+std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
+  Families out;
+  out.Gauge("build_info", "1, with the version as a label.")
+      .Add(1.0, {{"version", snapshot.version}});
+  out.Gauge("shards", "Threads that hold connections.")
+      .Add(static_cast<double>(snapshot.shards.size()));
+  out.Gauge("epoch", "The number of the newest revocation.")
+      .Add(snapshot.epoch);
+  CollectSockets(snapshot, out);
+  CollectMessages(snapshot, out);
+  out.Counter("rpcs_total", "Calls of the gRPC API, by method and code.");
+  for (const RpcStatsSnapshot& rpc : snapshot.rpcs) {
+    out.Add(rpc.count, {{"method", rpc.method}, {"code", rpc.code}});
+  }
+  return out.Take();
+}
+
+}  // namespace broker

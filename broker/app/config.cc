@@ -1,0 +1,160 @@
+#include "broker/app/config.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "absl/strings/str_join.h"
+#include "broker/app/config_env.h"
+#include "broker/app/config_file.h"
+#include "broker/app/config_yaml.h"
+#include "broker/app/ip_address.h"
+#include "broker/core/status_macros.h"
+
+namespace broker {
+namespace {
+
+namespace v1 = ::socketbroker::config::v1;
+
+std::chrono::milliseconds ToMilliseconds(const google::protobuf::Duration& d) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::seconds(d.seconds()) + std::chrono::nanoseconds(d.nanos()));
+}
+
+EndpointSettings ToEndpoint(const v1::Endpoint& e) {
+  const auto allows = [&](v1::Way way) {
+    return std::find(e.ways().begin(), e.ways().end(), way) != e.ways().end();
+  };
+  EndpointSettings out;
+  out.path = e.path();
+  out.ns = e.namespace_();
+  out.framing =
+      e.framing() == v1::FRAMING_RAW ? Framing::kRaw : Framing::kJsonRpc;
+  out.allow_ticket = allows(v1::WAY_TICKET);
+  out.allow_pending = allows(v1::WAY_MANUAL);
+  out.allowed_origins.assign(e.allowed_origins().begin(),
+                             e.allowed_origins().end());
+  out.max_message_bytes = e.max_message_bytes();
+  out.max_outbox_bytes = e.max_outbox_bytes();
+  out.pending_timeout = ToMilliseconds(e.pending_timeout());
+  return out;
+}
+
+Limits ToLimits(const v1::Limits& limits) {
+  Limits out;
+  out.max_connections = limits.max_connections();
+  out.max_connections_per_address = limits.max_connections_per_address();
+  out.max_connections_per_account = limits.max_connections_per_account();
+  out.max_pending_connections = limits.max_pending_connections();
+  out.max_header_bytes = limits.max_header_bytes();
+  out.handshake_timeout = ToMilliseconds(limits.handshake_timeout());
+  out.ping_interval = ToMilliseconds(limits.ping_interval());
+  out.pong_timeout = ToMilliseconds(limits.pong_timeout());
+  out.max_pings_per_second = limits.max_pings_per_second();
+  return out;
+}
+
+absl::Status AsStatus(const Faults& faults) {
+  return faults.empty()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(absl::StrJoin(faults, "\n"));
+}
+
+}  // namespace
+
+absl::StatusOr<Config> LoadConfig(const ConfigSources& sources) {
+  Config config;
+  Faults faults;
+  const std::string file =
+      sources.file.empty() ? ConfigFileFrom(sources.environment) : sources.file;
+  if (!file.empty()) ApplyFile(file, config, faults);
+  for (const Assignment& a : FromEnvironment(sources.environment, faults)) {
+    ApplyAssignment(a, config, faults);
+  }
+  for (const Assignment& a : sources.flags) ApplyAssignment(a, config, faults);
+  // A value that was not understood would be reported as its default.
+  BROKER_RETURN_IF_ERROR(AsStatus(faults));
+
+  FillDefaults(sources.descriptor_limit, config);
+  CheckConfig(config, sources.descriptor_limit, faults);
+  BROKER_RETURN_IF_ERROR(AsStatus(faults));
+  return config;
+}
+
+std::string PrintConfig(const Config& config) { return WriteYaml(config); }
+
+std::vector<std::string> KeysThatNeedRestart(const Config& running,
+                                             const Config& loaded) {
+  std::vector<std::string> keys;
+  const auto compare = [&](const char* key, const auto& a, const auto& b) {
+    if (a != b) keys.push_back(key);
+  };
+  compare("websocket.address", running.websocket().address(),
+          loaded.websocket().address());
+  compare("websocket.port", running.websocket().port(),
+          loaded.websocket().port());
+  compare("control.address", running.control().address(),
+          loaded.control().address());
+  compare("control.port", running.control().port(), loaded.control().port());
+  compare("admin.address", running.admin().address(), loaded.admin().address());
+  compare("admin.port", running.admin().port(), loaded.admin().port());
+  compare("admin.enabled", running.admin().enabled(), loaded.admin().enabled());
+  compare("shards", running.shards(), loaded.shards());
+  compare("reflection", running.reflection(), loaded.reflection());
+  return keys;
+}
+
+void KeepUntilRestart(const Config& running, Config& loaded) {
+  *loaded.mutable_websocket() = running.websocket();
+  *loaded.mutable_control() = running.control();
+  *loaded.mutable_admin() = running.admin();
+  loaded.set_shards(running.shards());
+  loaded.set_reflection(running.reflection());
+}
+
+SettingsPtr ToSettings(const Config& config) {
+  auto settings = std::make_shared<Settings>();
+  for (const v1::Endpoint& e : config.endpoints()) {
+    settings->endpoints.push_back(ToEndpoint(e));
+  }
+  settings->limits = ToLimits(config.limits());
+  settings->loopback_listener = IsLoopback(config.websocket().address());
+  return settings;
+}
+
+bool WantsReflection(const Config& config) {
+  return config.reflection() == v1::REFLECTION_ON ||
+         (config.reflection() == v1::REFLECTION_AUTO &&
+          IsLoopback(config.control().address()));
+}
+
+absl::Duration DrainWindow(const Config& config) {
+  return absl::Seconds(config.drain().window().seconds()) +
+         absl::Nanoseconds(config.drain().window().nanos());
+}
+
+LogLevel ToLogLevel(const Config& config) {
+  switch (config.log().level()) {
+    case v1::LOG_LEVEL_DEBUG:
+      return LogLevel::kDebug;
+    case v1::LOG_LEVEL_WARNING:
+      return LogLevel::kWarning;
+    case v1::LOG_LEVEL_ERROR:
+      return LogLevel::kError;
+    default:
+      return LogLevel::kInfo;
+  }
+}
+
+LogFormat ToLogFormat(const Config& config) {
+  switch (config.log().format()) {
+    case v1::LOG_FORMAT_JSON:
+      return LogFormat::kJson;
+    case v1::LOG_FORMAT_TEXT:
+      return LogFormat::kText;
+    default:
+      return LogFormat::kAuto;
+  }
+}
+
+}  // namespace broker

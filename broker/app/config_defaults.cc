@@ -1,0 +1,99 @@
+// FillDefaults, of config_rules.h.
+
+#include <algorithm>
+#include <thread>
+
+#include "broker/app/config_rules.h"
+
+namespace broker {
+namespace {
+
+namespace v1 = ::socketbroker::config::v1;
+using google::protobuf::Duration;
+
+constexpr uint64_t kMostConnectionsByDefault = 1'000'000;
+constexpr uint64_t kMaxMessageBytes = 1 << 20;
+constexpr uint64_t kMaxOutboxBytes = 4 << 20;
+
+Duration Seconds(int64_t seconds) {
+  Duration duration;
+  duration.set_seconds(seconds);
+  return duration;
+}
+
+template <typename Listener>
+void FillListener(uint32_t port, Listener& listener) {
+  if (!listener.has_address()) listener.set_address("127.0.0.1");
+  if (!listener.has_port()) listener.set_port(port);
+}
+
+void FillEndpoint(v1::Endpoint& e) {
+  if (!e.has_namespace_()) e.set_namespace_("default");
+  if (!e.has_framing()) e.set_framing(v1::FRAMING_JSONRPC);
+  if (e.ways().empty()) e.add_ways(v1::WAY_TICKET);
+  if (!e.has_max_message_bytes()) e.set_max_message_bytes(kMaxMessageBytes);
+  if (!e.has_max_outbox_bytes()) {
+    // Not for a size that is refused anyway: it could wrap.
+    const uint64_t size = std::min<uint64_t>(e.max_message_bytes(), 1 << 30);
+    e.set_max_outbox_bytes(std::max(kMaxOutboxBytes, 2 * size));
+  }
+  if (!e.has_pending_timeout()) *e.mutable_pending_timeout() = Seconds(10);
+}
+
+void FillLimits(uint64_t descriptor_limit, v1::Limits& limits) {
+  if (!limits.has_max_connections()) {
+    const uint64_t room = descriptor_limit > kReservedDescriptors
+                              ? descriptor_limit - kReservedDescriptors
+                              : 0;
+    limits.set_max_connections(std::min(room, kMostConnectionsByDefault));
+  }
+  if (!limits.has_max_connections_per_address()) {
+    limits.set_max_connections_per_address(0);
+  }
+  if (!limits.has_max_connections_per_account()) {
+    limits.set_max_connections_per_account(0);
+  }
+  if (!limits.has_max_pending_connections()) {
+    limits.set_max_pending_connections(1'000);
+  }
+  if (!limits.has_max_header_bytes()) limits.set_max_header_bytes(16'000);
+  if (!limits.has_handshake_timeout()) {
+    *limits.mutable_handshake_timeout() = Seconds(5);
+  }
+  if (!limits.has_ping_interval()) {
+    *limits.mutable_ping_interval() = Seconds(25);
+  }
+  if (!limits.has_pong_timeout()) *limits.mutable_pong_timeout() = Seconds(10);
+  if (!limits.has_max_pings_per_second()) limits.set_max_pings_per_second(10);
+}
+
+}  // namespace
+
+void FillDefaults(uint64_t descriptor_limit, Config& config) {
+  FillListener(8080, *config.mutable_websocket());
+  FillListener(50051, *config.mutable_control());
+  FillListener(8081, *config.mutable_admin());
+  if (!config.admin().has_enabled()) config.mutable_admin()->set_enabled(true);
+  if (config.endpoints().empty()) {
+    // Open to be tried out: who configures an endpoint must ask for MANUAL.
+    v1::Endpoint& endpoint = *config.add_endpoints();
+    endpoint.set_path("/ws");
+    endpoint.add_ways(v1::WAY_TICKET);
+    endpoint.add_ways(v1::WAY_MANUAL);
+  }
+  for (v1::Endpoint& e : *config.mutable_endpoints()) FillEndpoint(e);
+  FillLimits(descriptor_limit, *config.mutable_limits());
+  if (config.shards() == 0) {
+    config.set_shards(
+        std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, 256));
+  }
+  if (!config.drain().has_window()) {
+    *config.mutable_drain()->mutable_window() = Seconds(10);
+  }
+  v1::Log& log = *config.mutable_log();
+  if (!log.has_level()) log.set_level(v1::LOG_LEVEL_INFO);
+  if (!log.has_format()) log.set_format(v1::LOG_FORMAT_AUTO);
+  if (!config.has_reflection()) config.set_reflection(v1::REFLECTION_AUTO);
+}
+
+}  // namespace broker

@@ -1,0 +1,263 @@
+#include "broker/app/config_rules.h"
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "broker/app/ip_address.h"
+#include "broker/app/wording.h"
+
+namespace broker {
+namespace {
+
+namespace v1 = ::socketbroker::config::v1;
+
+constexpr uint64_t kMaxMessageBytes = 3 << 20;
+constexpr uint64_t kMaxOutboxBytes = 1 << 30;
+
+bool AllOf(absl::string_view text, absl::string_view punctuation, bool upper) {
+  for (const char c : text) {
+    const bool letter = absl::ascii_islower(c) || absl::ascii_isdigit(c) ||
+                        (upper && absl::ascii_isupper(c));
+    if (!letter && !absl::StrContains(punctuation, c)) return false;
+  }
+  return true;
+}
+
+// Empty when a browser could send this as an Origin (RFC 6454 section 6.2);
+// else what is wrong.
+std::string WrongWithOrigin(absl::string_view origin) {
+  constexpr char kForm[] =
+      R"(is no origin; allowed are scheme://host, scheme://host:port and "*")";
+  if (origin == "*") return "";
+  if (origin == "null") {
+    return "cannot be allowed: every sandboxed page has this origin";
+  }
+  const size_t colon = origin.find("://");
+  if (colon == absl::string_view::npos || colon == 0) return kForm;
+  const absl::string_view scheme = origin.substr(0, colon);
+  absl::string_view host = origin.substr(colon + 3);
+  if (absl::EndsWith(host, "/")) {
+    return "ends with \"/\"; an origin has no path";
+  }
+  if (absl::AsciiStrToLower(origin) != origin) {
+    return "has capital letters; browsers send an origin in small ones";
+  }
+  absl::string_view port;
+  const size_t end_of_host = host.find_last_of(":]");
+  if (end_of_host != absl::string_view::npos && host[end_of_host] == ':') {
+    port = host.substr(end_of_host + 1);
+    host = host.substr(0, end_of_host);
+    uint32_t number = 0;
+    if (!absl::SimpleAtoi(port, &number) || number == 0 || number > 65535 ||
+        absl::StrCat(number) != port) {
+      return "has no port from 1 to 65535 after the colon";
+    }
+  }
+  if ((scheme == "https" && port == "443") ||
+      (scheme == "http" && port == "80")) {
+    return absl::StrCat("has the port ", port,
+                        ", which browsers leave out for ", scheme);
+  }
+  if (absl::ConsumePrefix(&host, "[")) {
+    const bool ok = absl::ConsumeSuffix(&host, "]") &&
+                    absl::StrContains(host, ':') && IsIpAddress(host);
+    return ok ? "" : kForm;
+  }
+  const bool ok = !host.empty() && AllOf(host, "-._~%", false) &&
+                  absl::ascii_islower(scheme[0]) && AllOf(scheme, "+-.", false);
+  return ok ? "" : kForm;
+}
+
+class Checker {
+ public:
+  Checker(const Config& config, uint64_t descriptor_limit, Faults& faults)
+      : config_(config), descriptor_limit_(descriptor_limit), faults_(faults) {}
+
+  void Check() {
+    CheckListeners();
+    CheckEndpoints();
+    CheckLimits();
+    Range("shards", config_.shards(), 1, 256);
+    Range("drain.window", config_.drain().window(), absl::ZeroDuration(),
+          absl::Hours(1));
+  }
+
+ private:
+  void Fault(const std::string& path, absl::string_view what) {
+    faults_.push_back(absl::StrCat(path, ": ", what));
+  }
+
+  void Range(const std::string& path, uint64_t value, uint64_t least,
+             uint64_t most) {
+    if (value >= least && value <= most) return;
+    Fault(path, absl::StrCat(value, " is out of range; allowed are ", least,
+                             " to ", most));
+  }
+
+  void Range(const std::string& path, const google::protobuf::Duration& value,
+             absl::Duration least, absl::Duration most) {
+    const absl::Duration duration =
+        absl::Seconds(value.seconds()) + absl::Nanoseconds(value.nanos());
+    if (duration >= least && duration <= most) return;
+    Fault(path, absl::StrCat(absl::FormatDuration(duration),
+                             " is out of range; allowed are ",
+                             absl::FormatDuration(least), " to ",
+                             absl::FormatDuration(most)));
+  }
+
+  template <typename Listener>
+  void CheckListener(const std::string& path, const Listener& listener,
+                     bool must_be_loopback) {
+    Range(path + ".port", listener.port(), 0, 65535);
+    const std::string& address = listener.address();
+    if (!IsIpAddress(address)) {
+      Fault(path + ".address",
+            absl::StrCat(Quoted(address),
+                         " is no IP address; allowed is one such as 127.0.0.1, "
+                         "::1",
+                         must_be_loopback ? "" : " or 0.0.0.0"));
+    } else if (must_be_loopback && !IsLoopback(address)) {
+      Fault(path + ".address",
+            absl::StrCat(Quoted(address),
+                         " is not on loopback, and whoever reaches this "
+                         "listener may do everything; allowed are 127.0.0.0/8 "
+                         "and ::1, until TLS and API keys can be configured"));
+    }
+    if (listener.port() == 0) return;
+    const std::string key = absl::StrCat(address, " ", listener.port());
+    const auto [other, fresh] = listeners_.emplace(key, path);
+    if (!fresh) {
+      Fault(path + ".port",
+            absl::StrCat(listener.port(), " is the port of ", other->second,
+                         ", too; each listener needs its own, or 0"));
+    }
+  }
+
+  void CheckListeners() {
+    CheckListener("websocket", config_.websocket(), false);
+    CheckListener("control", config_.control(), true);
+    if (config_.admin().enabled()) {
+      CheckListener("admin", config_.admin(), true);
+    }
+  }
+
+  void CheckEndpoints() {
+    if (config_.endpoints_size() > 64) {
+      Fault("endpoints", absl::StrCat(config_.endpoints_size(),
+                                      " endpoints; allowed are 1 to 64"));
+    }
+    std::set<std::string> paths;
+    for (int i = 0; i < config_.endpoints_size(); ++i) {
+      const v1::Endpoint& e = config_.endpoints(i);
+      const std::string at = absl::StrCat("endpoints[", i, "].");
+      CheckPath(at + "path", e.path());
+      if (!paths.insert(e.path()).second) {
+        Fault(at + "path",
+              absl::StrCat(Quoted(e.path()), " is another endpoint's, too"));
+      }
+      CheckNamespace(at, e);
+      for (int o = 0; o < e.allowed_origins_size(); ++o) {
+        const std::string wrong = WrongWithOrigin(e.allowed_origins(o));
+        if (wrong.empty()) continue;
+        Fault(absl::StrCat(at, "allowed_origins[", o, "]"),
+              absl::StrCat(Quoted(e.allowed_origins(o)), " ", wrong));
+      }
+      Range(at + "max_message_bytes", e.max_message_bytes(), 1,
+            kMaxMessageBytes);
+      if (e.max_message_bytes() <= kMaxMessageBytes) {
+        Range(at + "max_outbox_bytes", e.max_outbox_bytes(),
+              2 * e.max_message_bytes(), kMaxOutboxBytes);
+      }
+      Range(at + "pending_timeout", e.pending_timeout(),
+            absl::Milliseconds(100), absl::Hours(1));
+    }
+  }
+
+  void CheckPath(const std::string& at, const std::string& path) {
+    constexpr char kAllowed[] =
+        "allowed is \"/\" and at most 255 of A-Z a-z 0-9 -._~!$&'()*+,;=:@/";
+    if (path.empty()) {
+      Fault(at, absl::StrCat("is required; ", kAllowed));
+    } else if (absl::StrContains(path, '?')) {
+      Fault(at, absl::StrCat(Quoted(path), " has a query; ", kAllowed));
+    } else if (path[0] != '/' || path.size() > 256 ||
+               !AllOf(path, "-._~!$&'()*+,;=:@/", true)) {
+      Fault(at, absl::StrCat(Quoted(path), " is no path; ", kAllowed));
+    }
+  }
+
+  void CheckNamespace(const std::string& at, const v1::Endpoint& e) {
+    const std::string& ns = e.namespace_();
+    if (ns.empty() || ns.size() > 64 || !AllOf(ns, "_-", false)) {
+      Fault(at + "namespace",
+            absl::StrCat(Quoted(ns), " is no name of a namespace; allowed are ",
+                         "1 to 64 of a-z 0-9 _ -"));
+    }
+    const auto [first, fresh] = framings_.emplace(ns, e.framing());
+    if (!fresh && first->second != e.framing()) {
+      Fault(at + "framing",
+            absl::StrCat(
+                ShortName(
+                    *v1::Framing_descriptor()->FindValueByNumber(e.framing())),
+                " is not the framing of the other endpoints of namespace ",
+                Quoted(ns), ", which is ",
+                ShortName(*v1::Framing_descriptor()->FindValueByNumber(
+                    first->second))));
+    }
+  }
+
+  void CheckLimits() {
+    const v1::Limits& limits = config_.limits();
+    if (descriptor_limit_ <= kReservedDescriptors) {
+      Fault("limits.max_connections",
+            absl::StrCat("this process may open ", descriptor_limit_,
+                         " descriptors and needs ", kReservedDescriptors,
+                         " for itself; raise the limit (ulimit -n)"));
+    } else if (limits.max_connections() >
+               descriptor_limit_ - kReservedDescriptors) {
+      Fault("limits.max_connections",
+            absl::StrCat(limits.max_connections(),
+                         " is out of range; allowed are 1 to ",
+                         descriptor_limit_ - kReservedDescriptors, ", ",
+                         kReservedDescriptors,
+                         " below what this process may open; raise the limit "
+                         "(ulimit -n, LimitNOFILE)"));
+    } else if (limits.max_connections() == 0) {
+      Fault("limits.max_connections",
+            absl::StrCat("0 is out of range; allowed are 1 to ",
+                         descriptor_limit_ - kReservedDescriptors));
+    }
+    Range("limits.max_header_bytes", limits.max_header_bytes(), 1024, 65536);
+    Range("limits.max_pings_per_second", limits.max_pings_per_second(), 0,
+          10'000);
+    const absl::Duration least = absl::Milliseconds(100);
+    Range("limits.handshake_timeout", limits.handshake_timeout(), least,
+          absl::Minutes(1));
+    Range("limits.ping_interval", limits.ping_interval(), least,
+          absl::Hours(1));
+    Range("limits.pong_timeout", limits.pong_timeout(), least,
+          absl::Minutes(5));
+  }
+
+  const Config& config_;
+  const uint64_t descriptor_limit_;
+  Faults& faults_;
+  std::map<std::string, std::string> listeners_;  // address and port: path
+  std::map<std::string, v1::Framing> framings_;   // by namespace
+};
+
+}  // namespace
+
+void CheckConfig(const Config& config, uint64_t descriptor_limit,
+                 Faults& faults) {
+  Checker(config, descriptor_limit, faults).Check();
+}
+
+}  // namespace broker

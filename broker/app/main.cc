@@ -1,0 +1,181 @@
+// socket-broker: reads the configuration, runs the server, answers signals.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "broker/app/command_line.h"
+#include "broker/app/config.h"
+#include "broker/app/descriptors.h"
+#include "broker/app/server.h"
+#include "broker/core/log.h"
+
+namespace broker {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+// The signals are taken by main's thread alone: blocked here, before there is
+// another, and waited for.
+sigset_t BlockSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return set;
+}
+
+bool StopAsked() {
+  sigset_t stop;
+  sigemptyset(&stop);
+  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&stop, signal);
+  const timespec now{};
+  return sigtimedwait(&stop, nullptr, &now) > 0;
+}
+
+std::vector<std::pair<std::string, std::string>> ReadEnvironment() {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const size_t cut = text.find('=');
+    if (cut != std::string::npos) {
+      all.emplace_back(text.substr(0, cut), text.substr(cut + 1));
+    }
+  }
+  return all;
+}
+
+uint32_t Shards(const Config& config) {
+  if (config.shards() != 0) return config.shards();
+  return std::clamp(std::thread::hardware_concurrency(), 1u, 256u);
+}
+
+ServerOptions ToOptions(const Config& config) {
+  ServerOptions options;
+  options.settings = ToSettings(config);
+  options.version = BROKER_VERSION;
+  options.websocket.address = config.websocket().address();
+  options.websocket.port = static_cast<uint16_t>(config.websocket().port());
+  options.websocket.shards = static_cast<int>(Shards(config));
+  options.control.address = config.control().address();
+  options.control.port = static_cast<uint16_t>(config.control().port());
+  options.control.reflection = WantsReflection(config);
+  for (const EndpointSettings& e : options.settings->endpoints) {
+    options.control.max_message_bytes =
+        std::max(options.control.max_message_bytes, e.max_message_bytes);
+  }
+  options.admin_enabled = config.admin().enabled();
+  options.admin_address = config.admin().address();
+  options.admin_port = static_cast<uint16_t>(config.admin().port());
+  return options;
+}
+
+void Reload(const ConfigSources& sources, Config& running, Server& server) {
+  const absl::StatusOr<Config> loaded = LoadConfig(sources);
+  if (!loaded.ok()) {
+    Log(LogLevel::kError, "reload_failed",
+        "the configuration has faults, and the old one stays in force",
+        {{"faults", loaded.status().message()}});
+    return;
+  }
+  const std::vector<std::string> fixed = KeysThatNeedRestart(running, *loaded);
+  if (!fixed.empty()) {
+    Log(LogLevel::kWarning, "reload_incomplete",
+        "some keys change with a restart only",
+        {{"keys", absl::StrJoin(fixed, ", ")}});
+  }
+  SetLogLevel(ToLogLevel(*loaded));
+  SetLogFormat(ToLogFormat(*loaded));
+  server.Reload(ToSettings(*loaded));
+  running = *loaded;
+  Log(LogLevel::kInfo, "reloaded", "the configuration was read again");
+}
+
+void LogStarted(const Server& server) {
+  Log(LogLevel::kInfo, "started", "the broker is serving",
+      {{"version", BROKER_VERSION},
+       {"node_id", server.hub().node_id().ToString()},
+       {"websocket_address", server.websocket_address()},
+       {"control_address", server.control_address()},
+       {"admin_address", server.admin_address()},
+       {"pid", getpid()}});
+}
+
+int Run(const ConfigSources& sources, Config config, const sigset_t& signals) {
+  Server server(ToOptions(config));
+  const absl::Status started = server.Start();
+  if (!started.ok()) {
+    Log(LogLevel::kError, "start_failed", started.message());
+    return kExitFailed;
+  }
+  LogStarted(server);
+  for (;;) {
+    const int signal = sigwaitinfo(&signals, nullptr);
+    if (signal == SIGHUP) {
+      Reload(sources, config, server);
+    } else if (signal == SIGTERM || signal == SIGINT) {
+      break;
+    }
+  }
+  const absl::Duration window = DrainWindow(config);
+  Log(LogLevel::kInfo, "draining", "the broker is shutting down",
+      {{"window_seconds", absl::ToDoubleSeconds(window)}});
+  server.Drain(window, StopAsked);
+  Log(LogLevel::kInfo, "stopped", "the broker has stopped");
+  return 0;
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "socket-broker: %s\n",
+               std::string(status.message()).c_str());
+  return kExitUsage;
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  absl::StatusOr<CommandLine> line =
+      ParseCommandLine(arguments, BROKER_VERSION);
+  if (!line.ok()) return Fail(line.status());
+  if (line->action == CommandLine::Action::kPrintText) {
+    std::fputs(line->text.c_str(), stdout);
+    return 0;
+  }
+  const sigset_t signals = BlockSignals();
+  ConfigSources sources;
+  sources.file = line->config_file;
+  sources.environment = ReadEnvironment();
+  sources.flags = line->assignments;
+  sources.descriptor_limit = RaiseDescriptorLimit();
+  absl::StatusOr<Config> config = LoadConfig(sources);
+  if (!config.ok()) return Fail(config.status());
+  switch (line->action) {
+    case CommandLine::Action::kCheckConfig:
+      std::puts("OK");
+      return 0;
+    case CommandLine::Action::kPrintConfig:
+      std::fputs(PrintConfig(*config).c_str(), stdout);
+      return 0;
+    default:
+      break;
+  }
+  SetLogLevel(ToLogLevel(*config));
+  SetLogFormat(ToLogFormat(*config));
+  return Run(sources, *std::move(config), signals);
+}
+
+}  // namespace
+}  // namespace broker
+
+int main(int argc, char** argv) {
+  return broker::Main({argv + 1, argv + argc});
+}

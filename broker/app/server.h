@@ -1,0 +1,65 @@
+// Server: the daemon put together from its modules, from start to drain.
+//
+// Confined to the thread that made it, but for what it starts.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "broker/admin/admin_server.h"
+#include "broker/control/server.h"
+#include "broker/hub/hub.h"
+#include "broker/hub/settings.h"
+#include "broker/ws/server.h"
+
+namespace broker {
+
+struct ServerOptions {
+  WsServer::Options websocket;
+  ControlServer::Options control;
+  bool admin_enabled = true;
+  std::string admin_address = "127.0.0.1";
+  uint16_t admin_port = 8081;
+  SettingsPtr settings;
+  std::string version;
+};
+
+class Server {
+ public:
+  explicit Server(ServerOptions options);
+  ~Server();  // ends everything at once
+
+  // Listens everywhere, then serves. The error names what could not be had.
+  absl::Status Start();
+
+  // New endpoints and limits, for handshakes and calls from now on.
+  void Reload(SettingsPtr settings);
+
+  // Not ready, upgrades refused with 503; connections closed with 1001, spread
+  // over the window; calls ended. Returns when all is quiet, or the window is
+  // over, or `hurry` returns true.
+  void Drain(absl::Duration window, const std::function<bool()>& hurry);
+
+  std::string websocket_address() const;
+  std::string control_address() const;
+  std::string admin_address() const;  // empty: not enabled
+  const Hub& hub() const { return *hub_; }
+
+ private:
+  AdminSource MakeAdminSource();
+  std::vector<prometheus::MetricFamily> CollectMetrics();
+  std::string StatusJson();
+  bool ShardsAnswer();
+
+  const ServerOptions options_;
+  WsServer websocket_;
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<AdminServer> admin_;
+};
+
+}  // namespace broker

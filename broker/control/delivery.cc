@@ -1,0 +1,100 @@
+// Send, SendToConnection, SendToAccount, BroadcastFiltered.
+
+#include "broker/control/convert.h"
+#include "broker/control/fields.h"
+#include "broker/control/handlers.h"
+#include "broker/control/message.h"
+
+namespace broker::control {
+namespace {
+
+// The part that all sends to several share.
+template <typename Request>
+absl::StatusOr<SendCommand> ReadSend(const Request& request, Hub& hub) {
+  SendCommand command;
+  const SettingsPtr settings = hub.settings();
+  BROKER_ASSIGN_OR_RETURN(command.ns, ReadNamespace(request, *settings));
+  BROKER_ASSIGN_OR_RETURN(
+      const Outgoing message,
+      ReadMessageFor(command.ns, *settings, request.has_message(),
+                     request.message()));
+  command.frame = message.frame;
+  BROKER_ASSIGN_OR_RETURN(command.exclude,
+                          ReadExcluded(request.exclude_connection_ids()));
+  command.include_outcomes = request.include_outcomes();
+  return command;
+}
+
+template <typename Response>
+void SendTo(Hub& hub, absl::StatusOr<SendCommand> command,
+            Done<Response> done) {
+  if (!command.ok()) return done(command.status());
+  hub.Send(*std::move(command),
+           [done = std::move(done)](absl::StatusOr<SendTally> tally) mutable {
+             if (!tally.ok()) return done(tally.status());
+             Response response;
+             response.set_matched(tally->matched);
+             response.set_queued(tally->queued);
+             response.set_dropped_slow(tally->dropped_slow);
+             for (const auto& [id, outcome] : tally->outcomes) {
+               v1::ConnectionOutcome* out = response.add_outcomes();
+               out->set_connection_id(id.ToString());
+               out->set_outcome(ToProto(outcome));
+             }
+             done(std::move(response));
+           });
+}
+
+absl::StatusOr<SendCommand> ReadSendToAccount(
+    const v1::SendToAccountRequest& request, Hub& hub) {
+  BROKER_RETURN_IF_ERROR(
+      CheckKey("account_id", request.has_account_id(), request.account_id()));
+  BROKER_ASSIGN_OR_RETURN(SendCommand command, ReadSend(request, hub));
+  command.account_id = request.account_id();
+  return command;
+}
+
+absl::StatusOr<SendCommand> ReadBroadcast(
+    const v1::BroadcastFilteredRequest& request, Hub& hub) {
+  BROKER_ASSIGN_OR_RETURN(PredicatePtr predicate, ReadSelector(request));
+  BROKER_ASSIGN_OR_RETURN(SendCommand command, ReadSend(request, hub));
+  command.predicate = std::move(predicate);
+  return command;
+}
+
+}  // namespace
+
+void Send(Hub& hub, const v1::SendRequest& request,
+          Done<v1::SendResponse> done) {
+  auto command = ReadSend(request, hub);
+  if (command.ok()) command->predicate = Predicate::All();
+  SendTo(hub, std::move(command), std::move(done));
+}
+
+void SendToAccount(Hub& hub, const v1::SendToAccountRequest& request,
+                   Done<v1::SendToAccountResponse> done) {
+  SendTo(hub, ReadSendToAccount(request, hub), std::move(done));
+}
+
+void BroadcastFiltered(Hub& hub, const v1::BroadcastFilteredRequest& request,
+                       Done<v1::BroadcastFilteredResponse> done) {
+  SendTo(hub, ReadBroadcast(request, hub), std::move(done));
+}
+
+void SendToConnection(Hub& hub, const v1::SendToConnectionRequest& request,
+                      Done<v1::SendToConnectionResponse> done) {
+  const auto id = ReadUuid("connection_id", request.connection_id());
+  if (!id.ok()) return done(id.status());
+  auto message = ReadMessage(request.has_message(), request.message());
+  if (!message.ok()) return done(message.status());
+  hub.SendTo(
+      *id, *std::move(message),
+      [done = std::move(done)](absl::StatusOr<SendOutcome> outcome) mutable {
+        if (!outcome.ok()) return done(outcome.status());
+        v1::SendToConnectionResponse response;
+        response.set_outcome(ToProto(*outcome));
+        done(std::move(response));
+      });
+}
+
+}  // namespace broker::control

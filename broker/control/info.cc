@@ -1,0 +1,62 @@
+// GetBrokerInfo.
+
+#include <algorithm>
+
+#include "broker/control/fields.h"
+#include "broker/control/handlers.h"
+#include "broker/core/host_port.h"
+
+namespace broker::control {
+namespace {
+
+void SetLimits(const Settings& settings, v1::BrokerLimits& out) {
+  const Limits& limits = settings.limits;
+  out.set_max_connections(limits.max_connections);
+  out.set_max_connections_per_address(limits.max_connections_per_address);
+  out.set_max_connections_per_account(limits.max_connections_per_account);
+  out.set_max_pending_connections(limits.max_pending_connections);
+}
+
+}  // namespace
+
+void GetBrokerInfo(Hub& hub, const BrokerFacts& facts,
+                   Done<v1::GetBrokerInfoResponse> done) {
+  v1::GetBrokerInfoResponse response;
+  response.set_ready(!hub.draining());
+  response.set_version(facts.version);
+  response.set_node_id(hub.node_id().ToString());
+  response.set_epoch(hub.epoch());
+  response.set_oldest_epoch(hub.oldest_epoch());
+  FromTime(hub.start_time(), response.mutable_start_time());
+  response.set_websocket_address(facts.websocket_address);
+  response.set_control_address(
+      HostPort(facts.control_host, facts.control_port));
+  response.set_admin_address(facts.admin_address);
+  response.set_shards(static_cast<uint32_t>(hub.shards().size()));
+  const SettingsPtr settings = hub.settings();
+  for (const EndpointSettings& e : settings->endpoints) {
+    v1::EndpointInfo* out = response.add_endpoints();
+    out->set_path(e.path);
+    out->set_namespace_(e.ns);
+    out->set_framing(e.framing == Framing::kRaw ? "RAW" : "JSONRPC");
+    out->set_max_message_bytes(e.max_message_bytes);
+    out->set_max_outbox_bytes(e.max_outbox_bytes);
+  }
+  SetLimits(*settings, *response.mutable_limits());
+  hub.CountByNamespace(
+      [response = std::move(response), done = std::move(done)](
+          absl::StatusOr<std::map<std::string, Registry::Counts>>
+              counts) mutable {
+        if (!counts.ok()) return done(counts.status());
+        for (const auto& [name, c] : *counts) {
+          v1::NamespaceInfo* out = response.add_namespaces();
+          out->set_namespace_(name);
+          out->set_admitted(c.admitted);
+          out->set_pending(c.pending);
+          out->set_closing(c.closing);
+        }
+        done(std::move(response));
+      });
+}
+
+}  // namespace broker::control

@@ -1,0 +1,23 @@
+// A Message of the API, checked and framed. Thread-safe.
+
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "broker/hub/outgoing.h"
+#include "broker/hub/settings.h"
+#include "socketbroker/v1/message.pb.h"
+
+namespace broker {
+
+// Not yet checked against an endpoint: see Outgoing::CheckFits.
+absl::StatusOr<Outgoing> ReadMessage(bool present,
+                                     const socketbroker::v1::Message& message);
+
+// The same, checked against the endpoints of a namespace, which must exist.
+absl::StatusOr<Outgoing> ReadMessageFor(
+    const std::string& ns, const Settings& settings, bool present,
+    const socketbroker::v1::Message& message);
+
+}  // namespace broker

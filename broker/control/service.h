@@ -1,0 +1,59 @@
+// The gRPC service SocketBroker: hands each call to its handler, remembers
+// answers by request_id, counts. Thread-safe.
+
+#pragma once
+
+#include "broker/control/handlers.h"
+#include "broker/hub/hub.h"
+#include "broker/rpc/rpc_stats.h"
+#include "socketbroker/v1/socket_broker.grpc.pb.h"
+
+namespace broker {
+
+class SocketBrokerService final
+    : public socketbroker::v1::SocketBroker::CallbackService {
+ public:
+  // The facts may be read as soon as the server serves.
+  SocketBrokerService(Hub& hub, RpcStats& stats, const BrokerFacts& facts)
+      : hub_(hub), stats_(stats), facts_(facts) {}
+
+// One override for each unary RPC.
+#define BROKER_UNARY(Method)                            \
+  grpc::ServerUnaryReactor* Method(                     \
+      grpc::CallbackServerContext* context,             \
+      const socketbroker::v1::Method##Request* request, \
+      socketbroker::v1::Method##Response* response) override
+  BROKER_UNARY(AddConnection);
+  BROKER_UNARY(AdmitConnection);
+  BROKER_UNARY(UpdateConnection);
+  BROKER_UNARY(UpdateConnectionsFiltered);
+  BROKER_UNARY(RemoveConnection);
+  BROKER_UNARY(CreateTicket);
+  BROKER_UNARY(CloseSocketsForSession);
+  BROKER_UNARY(CloseSocketsForAccount);
+  BROKER_UNARY(CloseSocketsForToken);
+  BROKER_UNARY(CloseSocketsFiltered);
+  BROKER_UNARY(ListRevocations);
+  BROKER_UNARY(LiftRevocation);
+  BROKER_UNARY(Send);
+  BROKER_UNARY(SendToConnection);
+  BROKER_UNARY(SendToAccount);
+  BROKER_UNARY(BroadcastFiltered);
+  BROKER_UNARY(GetConnection);
+  BROKER_UNARY(ListConnections);
+  BROKER_UNARY(CountConnections);
+  BROKER_UNARY(GetBrokerInfo);
+#undef BROKER_UNARY
+
+  grpc::ServerWriteReactor<socketbroker::v1::WatchConnectionsResponse>*
+  WatchConnections(
+      grpc::CallbackServerContext* context,
+      const socketbroker::v1::WatchConnectionsRequest* request) override;
+
+ private:
+  Hub& hub_;
+  RpcStats& stats_;
+  const BrokerFacts& facts_;
+};
+
+}  // namespace broker

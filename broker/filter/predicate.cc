@@ -1,0 +1,64 @@
+#include "broker/filter/predicate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/string_view.h"
+#include "broker/core/secret.h"
+
+namespace broker {
+namespace {
+
+using socketbroker::v1::FilterExpr;
+
+// Without maps and unknown fields, protobuf writes the same tree one way only.
+std::string Fingerprint(const FilterExpr& expr) {
+  constexpr size_t kBytes = 16;
+  const Sha256Digest digest = Sha256(expr.SerializeAsString());
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(digest.data()), kBytes));
+}
+
+}  // namespace
+
+std::shared_ptr<const Predicate> Predicate::All() {
+  static const auto* const all = new std::shared_ptr<const Predicate>(
+      std::make_shared<Predicate>(FilterExpr(), std::vector<PredicateNode>(),
+                                  std::vector<Term>(), std::vector<Pin>()));
+  return *all;
+}
+
+Predicate::Predicate(FilterExpr expr, std::vector<PredicateNode> nodes,
+                     std::vector<Term> terms, std::vector<Pin> pins)
+    : expr_(std::move(expr)),
+      fingerprint_(Fingerprint(expr_)),
+      nodes_(std::move(nodes)),
+      terms_(std::move(terms)),
+      pins_(std::move(pins)) {}
+
+bool Predicate::MatchesNode(uint32_t index, const ConnectionInfo& c) const {
+  const PredicateNode& node = nodes_[index];
+  switch (node.kind) {
+    case PredicateNode::Kind::kTerm:
+      return terms_[node.term].Matches(c);
+    case PredicateNode::Kind::kNegation:
+      return !MatchesNode(index + 1, c);
+    case PredicateNode::Kind::kAllOf:
+    case PredicateNode::Kind::kAnyOf:
+      break;
+  }
+  // The first child that decides, decides.
+  const bool decisive = node.kind == PredicateNode::Kind::kAnyOf;
+  for (uint32_t i = index + 1; i < node.end; i = nodes_[i].end) {
+    if (MatchesNode(i, c) == decisive) return decisive;
+  }
+  return !decisive;
+}
+
+bool Predicate::Uses(Field field) const {
+  return std::any_of(terms_.begin(), terms_.end(),
+                     [field](const Term& t) { return t.field() == field; });
+}
+
+}  // namespace broker

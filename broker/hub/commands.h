@@ -1,0 +1,108 @@
+// What the hub can be told to do, and what it answers. Validated already: the
+// shards check only what they alone know.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/time/time.h"
+#include "broker/core/identity.h"
+#include "broker/filter/predicate.h"
+#include "broker/registry/fence.h"
+#include "broker/registry/registry.h"
+#include "broker/session/frame.h"
+
+namespace broker {
+
+using ConnectionIdSet = absl::flat_hash_set<ConnectionId>;
+
+struct BindCommand {
+  ConnectionId id;
+  std::shared_ptr<const Identity> identity;
+  bool hold = false;
+  std::optional<uint64_t> verified_at_epoch;  // unset: of the handshake
+};
+
+// Which fields to replace, and with what.
+struct UpdateCommand {
+  ConnectionId id;
+  std::optional<std::vector<std::pair<std::string, std::string>>> labels;
+  std::optional<std::vector<std::string>> groups;
+  std::optional<std::optional<absl::Time>> expires_at;  // inner unset: never
+  std::optional<uint64_t> expected_version;
+};
+
+struct BulkUpdateCommand {
+  std::string ns;
+  PredicatePtr predicate;
+  std::vector<std::string> add_groups;
+  std::vector<std::string> remove_groups;
+  std::vector<std::pair<std::string, std::string>> set_labels;
+  std::vector<std::string> unset_labels;
+};
+
+struct BulkUpdateResult {
+  uint64_t matched = 0;
+  uint64_t updated = 0;
+  uint64_t over_limit = 0;
+};
+
+struct RevokeCommand {
+  RevocationTarget target;
+  bool fence = true;  // always for keys
+  std::optional<absl::Duration> block_for;
+  absl::Duration drain_for;
+  ConnectionIdSet exclude;
+  std::optional<uint64_t> max_connections;
+  bool validate_only = false;
+};
+
+struct RevokeResult {
+  uint64_t closed = 0;
+  uint64_t epoch = 0;
+  std::optional<Uuid> revocation_id;
+};
+
+struct SendCommand {
+  std::string ns;
+  // To an account, or to what matches.
+  std::optional<std::string> account_id;
+  PredicatePtr predicate;
+  FramePtr frame;
+  ConnectionIdSet exclude;
+  bool include_outcomes = false;
+};
+
+enum class SendOutcome { kQueued, kDroppedSlow };
+
+struct SendTally {
+  static constexpr uint64_t kMaxOutcomes = 10'000;
+
+  uint64_t matched = 0;
+  uint64_t queued = 0;
+  uint64_t dropped_slow = 0;
+  std::vector<std::pair<ConnectionId, SendOutcome>> outcomes;
+};
+
+struct ListCommand {
+  std::string ns;
+  PredicatePtr predicate;
+  States states = States::All();
+  ConnectionId after;  // nil: from the start
+  size_t limit = 0;
+};
+
+// A connection and what its outbox holds.
+struct ConnectionDetails {
+  ConnectionInfoPtr info;
+  uint64_t outbox_bytes = 0;
+  uint64_t outbox_bytes_peak = 0;
+};
+
+}  // namespace broker

@@ -1,0 +1,50 @@
+// What a handshake says and what the broker answers: the part of it that is
+// policy. The mechanics (parsing, the 101) are broker/ws's.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "broker/core/identity.h"
+#include "broker/hub/caps.h"
+#include "broker/hub/settings.h"
+
+namespace broker {
+
+// Facts from the request head, after broker/ws has found it to be a proper
+// WebSocket upgrade.
+struct HandshakeFacts {
+  std::string path;
+  std::string query;  // without the ticket; cut at 1,024 bytes
+  std::optional<std::string> origin;
+  std::optional<std::string> ticket;
+  std::string remote_address;
+  uint16_t remote_port = 0;
+  // Of the socket's lease: see Caps::OpenSocket.
+  SocketOverload overload = SocketOverload::kNone;
+};
+
+// An accepted handshake on its way from validate to open. Dropping it gives
+// back what it reserved.
+struct Handshake {
+  SettingsPtr settings;
+  const EndpointSettings* endpoint = nullptr;  // within settings
+  HandshakeFacts facts;
+  std::shared_ptr<const Identity> identity;  // null: it will be pending
+  uint64_t arrival_epoch = 0;
+  uint64_t verified_at_epoch = 0;  // of the ticket; else arrival_epoch
+  AccountLease account;            // when there is an identity
+  PendingLease pending;            // when there is none
+};
+
+struct HandshakeAnswer {
+  int http_status = 101;        // 101, 401, 403, 404, 429 or 503
+  std::string body;             // one line of text, for any status but 101
+  int retry_after_seconds = 0;  // 0: no such header
+  std::unique_ptr<Handshake> handshake;  // with 101
+};
+
+}  // namespace broker

@@ -1,0 +1,398 @@
+#include "broker/hub/hub.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "broker/core/status.h"
+#include "broker/core/status_macros.h"
+
+namespace broker {
+namespace {
+
+absl::Status ShuttingDown() {
+  return absl::UnavailableError("the broker is shutting down");
+}
+
+// Answers when it is dropped without having been asked, as the task of a
+// transport that has ended is.
+template <typename T>
+class Answer {
+ public:
+  explicit Answer(Done<T> done) : done_(std::move(done)) {}
+  Answer(Answer&& other) noexcept
+      : done_(std::exchange(other.done_, nullptr)) {}
+  ~Answer() {
+    if (done_) done_(ShuttingDown());
+  }
+  void Give(absl::StatusOr<T> result) {
+    std::exchange(done_, nullptr)(std::move(result));
+  }
+
+ private:
+  Done<T> done_;
+};
+
+template <typename T>
+T Sum(const std::vector<T>& parts) {
+  T sum{};
+  for (const T& part : parts) sum += part;
+  return sum;
+}
+
+// For a Done that only wants the sum of the parts.
+template <typename T>
+Done<std::vector<T>> Summed(Done<T> done) {
+  return
+      [done = std::move(done)](absl::StatusOr<std::vector<T>> parts) mutable {
+        if (!parts.ok()) return done(parts.status());
+        done(Sum(*parts));
+      };
+}
+
+}  // namespace
+
+Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
+         const Clock& clock)
+    : shared_(clock, settings->limits),
+      node_id_(Uuid::Make(clock.Now())),
+      start_time_(clock.Now()),
+      requests_(clock),
+      transports_(transports.begin(), transports.end()),
+      settings_(settings) {
+  for (size_t i = 0; i < transports_.size(); ++i) {
+    shards_.push_back(std::make_unique<Shard>(static_cast<uint8_t>(i), shared_,
+                                              *transports_[i], settings));
+    shard_pointers_.push_back(shards_.back().get());
+  }
+}
+
+SettingsPtr Hub::settings() const {
+  MutexLock lock(mu_);
+  return settings_;
+}
+
+// ---- fanning out ----------------------------------------------------------
+
+template <typename Part>
+void Hub::OnAll(std::function<Part(Shard&)> task,
+                Done<std::vector<Part>> done) {
+  auto gather = std::make_shared<Gather<Part>>(shards_.size(), std::move(done));
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    transports_[i]->Post([gather, task, i, shard = shards_[i].get()] {
+      gather->Give(i, task(*shard));
+    });
+  }
+}
+
+template <typename T>
+void Hub::OnOwner(const ConnectionId& id,
+                  absl::AnyInvocable<absl::StatusOr<T>(Shard&)> task,
+                  Done<T> done) {
+  // An id that no shard of ours has made is looked for on one that will not
+  // find it.
+  const size_t owner = id.tag() % shards_.size();
+  transports_[owner]->Post(
+      [task = std::move(task), answer = Answer<T>(std::move(done)),
+       shard = shards_[owner].get()]() mutable { answer.Give(task(*shard)); });
+}
+
+// ---- binding --------------------------------------------------------------
+
+void Hub::Bind(BindCommand command, Done<ConnectionInfoPtr> done) {
+  const ConnectionId id = command.id;
+  OnOwner<ConnectionInfoPtr>(
+      id, [command = std::move(command)](Shard& s) { return s.Bind(command); },
+      std::move(done));
+}
+
+void Hub::Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done) {
+  OnOwner<ConnectionInfoPtr>(
+      id, [id](Shard& s) { return s.Admit(id); }, std::move(done));
+}
+
+void Hub::Update(UpdateCommand command, Done<ConnectionInfoPtr> done) {
+  const ConnectionId id = command.id;
+  OnOwner<ConnectionInfoPtr>(
+      id,
+      [command = std::move(command)](Shard& s) { return s.Update(command); },
+      std::move(done));
+}
+
+void Hub::UpdateFiltered(BulkUpdateCommand command,
+                         Done<BulkUpdateResult> done) {
+  OnAll<BulkUpdateResult>(
+      [command = std::make_shared<BulkUpdateCommand>(std::move(command))](
+          Shard& s) { return s.UpdateFiltered(*command); },
+      [done = std::move(done)](
+          absl::StatusOr<std::vector<BulkUpdateResult>> parts) mutable {
+        if (!parts.ok()) return done(parts.status());
+        BulkUpdateResult sum;
+        for (const BulkUpdateResult& part : *parts) {
+          sum.matched += part.matched;
+          sum.updated += part.updated;
+          sum.over_limit += part.over_limit;
+        }
+        done(sum);
+      });
+}
+
+void Hub::Remove(const ConnectionId& id, Done<bool> done) {
+  OnOwner<bool>(
+      id, [id](Shard& s) -> absl::StatusOr<bool> { return s.Remove(id); },
+      std::move(done));
+}
+
+void Hub::CheckFences(ConnectionInfo as_bound, uint64_t verified_at_epoch,
+                      Done<bool> done) {
+  // Any shard will do: each has every fence.
+  OnOwner<bool>(
+      as_bound.id,
+      [as_bound, verified_at_epoch](Shard& s) -> absl::StatusOr<bool> {
+        const absl::Status status = s.CheckFences(as_bound, verified_at_epoch);
+        if (!status.ok()) return status;
+        return true;
+      },
+      std::move(done));
+}
+
+absl::StatusOr<std::string> Hub::MintTicket(Ticket ticket) {
+  if (draining()) return ShuttingDown();
+  BROKER_RETURN_IF_ERROR(
+      shared_.revocations.CheckEpoch(ticket.verified_at_epoch));
+  return shared_.tickets.Mint(std::move(ticket), clock().Monotonic());
+}
+
+// ---- revocation -----------------------------------------------------------
+
+void Hub::Revoke(RevokeCommand command, Done<RevokeResult> done) {
+  auto shared = std::make_shared<const RevokeCommand>(std::move(command));
+  if (!shared->validate_only && !shared->max_connections) {
+    return Execute(std::move(shared), std::move(done));
+  }
+  // Counted over all shards first, so that a guard that trips leaves no trace.
+  OnAll<uint64_t>(
+      [shared](Shard& s) {
+        return s.CountCovered(shared->target, shared->exclude);
+      },
+      Summed<uint64_t>([this, shared, done = std::move(done)](
+                           absl::StatusOr<uint64_t> covered) mutable {
+        if (!covered.ok()) return done(covered.status());
+        const auto& most = shared->max_connections;
+        if (most && *covered > *most) {
+          return done(WithReason(
+              absl::FailedPreconditionError(absl::StrCat(
+                  *covered, " connections match and max_connections is ", *most,
+                  ": nothing was closed")),
+              "TOO_MANY_CONNECTIONS", {{"matched", absl::StrCat(*covered)}}));
+        }
+        if (shared->validate_only) {
+          return done(RevokeResult{*covered, epoch(), std::nullopt});
+        }
+        Execute(std::move(shared), std::move(done));
+      }));
+}
+
+void Hub::Execute(std::shared_ptr<const RevokeCommand> command,
+                  Done<RevokeResult> done) {
+  RevocationLog::Recorded recorded;
+  if (command->fence) {
+    auto result =
+        shared_.revocations.Record(command->target, command->block_for);
+    if (!result.ok()) return done(result.status());
+    recorded = *std::move(result);
+  }
+  const uint64_t at = recorded.fence ? recorded.fence->epoch : epoch();
+  const std::optional<Uuid> id =
+      recorded.fence ? std::optional(recorded.fence->id) : std::nullopt;
+  OnAll<uint64_t>(
+      [command, recorded = std::move(recorded)](Shard& s) {
+        return s.Revoke(command->target, recorded.fence, recorded.forgotten,
+                        command->drain_for, command->exclude);
+      },
+      Summed<uint64_t>([at, id, done = std::move(done)](
+                           absl::StatusOr<uint64_t> closed) mutable {
+        if (!closed.ok()) return done(closed.status());
+        done(RevokeResult{*closed, at, id});
+      }));
+}
+
+void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done) {
+  absl::StatusOr<FencePtr> lifted = shared_.revocations.Lift(id);
+  if (!lifted.ok()) return done(lifted.status());
+  const FencePtr fence = *std::move(lifted);
+  OnAll<bool>(
+      [fence](Shard& s) {
+        s.LiftFence(*fence);
+        return true;
+      },
+      [fence, done = std::move(done)](
+          absl::StatusOr<std::vector<bool>> parts) mutable {
+        if (!parts.ok()) return done(parts.status());
+        done(fence);
+      });
+}
+
+// ---- delivery -------------------------------------------------------------
+
+void Hub::Send(SendCommand command, Done<SendTally> done) {
+  auto shared = std::make_shared<const SendCommand>(std::move(command));
+  if (!shared->include_outcomes) {
+    return Deliver(std::move(shared), std::move(done));
+  }
+  OnAll<uint64_t>(
+      [shared](Shard& s) { return s.CountRecipients(*shared); },
+      Summed<uint64_t>([this, shared, done = std::move(done)](
+                           absl::StatusOr<uint64_t> matched) mutable {
+        if (!matched.ok()) return done(matched.status());
+        if (*matched > SendTally::kMaxOutcomes) {
+          return done(WithReason(
+              absl::ResourceExhaustedError(absl::StrCat(
+                  *matched, " connections match, and at most ",
+                  SendTally::kMaxOutcomes,
+                  " outcomes are returned: nothing was sent. Send without "
+                  "include_outcomes, or to fewer")),
+              "TOO_MANY_OUTCOMES"));
+        }
+        Deliver(std::move(shared), std::move(done));
+      }));
+}
+
+void Hub::Deliver(std::shared_ptr<const SendCommand> command,
+                  Done<SendTally> done) {
+  OnAll<SendTally>([command](Shard& s) { return s.Send(*command); },
+                   [done = std::move(done)](
+                       absl::StatusOr<std::vector<SendTally>> parts) mutable {
+                     if (!parts.ok()) return done(parts.status());
+                     SendTally sum;
+                     for (SendTally& part : *parts) {
+                       sum.matched += part.matched;
+                       sum.queued += part.queued;
+                       sum.dropped_slow += part.dropped_slow;
+                       std::move(part.outcomes.begin(), part.outcomes.end(),
+                                 std::back_inserter(sum.outcomes));
+                     }
+                     done(std::move(sum));
+                   });
+}
+
+void Hub::SendTo(const ConnectionId& id, Outgoing message,
+                 Done<SendOutcome> done) {
+  OnOwner<SendOutcome>(
+      id,
+      [id, message = std::move(message)](Shard& s) {
+        return s.SendTo(id, message);
+      },
+      std::move(done));
+}
+
+// ---- looking --------------------------------------------------------------
+
+void Hub::Get(const ConnectionId& id, Done<ConnectionDetails> done) {
+  OnOwner<ConnectionDetails>(
+      id, [id](Shard& s) { return s.Get(id); }, std::move(done));
+}
+
+void Hub::List(ListCommand command, Done<std::vector<ConnectionInfoPtr>> done) {
+  using Page = std::vector<ConnectionInfoPtr>;
+  const size_t limit = command.limit;
+  OnAll<Page>(
+      [command = std::make_shared<ListCommand>(std::move(command))](Shard& s) {
+        return s.List(*command);
+      },
+      [limit, done = std::move(done)](
+          absl::StatusOr<std::vector<Page>> parts) mutable {
+        if (!parts.ok()) return done(parts.status());
+        Page all;
+        for (Page& part : *parts) {
+          std::move(part.begin(), part.end(), std::back_inserter(all));
+        }
+        std::sort(all.begin(), all.end(),
+                  [](const auto& a, const auto& b) { return a->id < b->id; });
+        if (all.size() > limit) all.resize(limit);
+        done(std::move(all));
+      });
+}
+
+void Hub::Count(std::string ns, PredicatePtr predicate, Done<uint64_t> done) {
+  OnAll<uint64_t>([ns = std::move(ns), predicate = std::move(predicate)](
+                      Shard& s) { return s.Count(ns, *predicate); },
+                  Summed<uint64_t>(std::move(done)));
+}
+
+void Hub::CountByNamespace(Done<std::map<std::string, Registry::Counts>> done) {
+  using Counts = std::map<std::string, Registry::Counts>;
+  OnAll<Counts>([](Shard& s) { return s.CountByNamespace(); },
+                [done = std::move(done), names = settings()->Namespaces()](
+                    absl::StatusOr<std::vector<Counts>> parts) mutable {
+                  if (!parts.ok()) return done(parts.status());
+                  Counts sum;
+                  for (const std::string& name : names) sum[name];
+                  for (const Counts& part : *parts) {
+                    for (const auto& [name, counts] : part) {
+                      sum[name].pending += counts.pending;
+                      sum[name].admitted += counts.admitted;
+                      sum[name].closing += counts.closing;
+                    }
+                  }
+                  done(std::move(sum));
+                });
+}
+
+std::shared_ptr<WatchFeed> Hub::Watch(WatchSpec spec) {
+  auto feed = std::make_shared<WatchFeed>(std::move(spec), shards_.size());
+  OnAll<bool>(
+      [feed](Shard& s) {
+        s.Watch(feed);
+        return true;
+      },
+      [feed](absl::StatusOr<std::vector<bool>> parts) {
+        if (parts.ok()) {
+          feed->EndSnapshot();
+        } else {
+          feed->Fail(parts.status());
+        }
+      });
+  return feed;
+}
+
+std::shared_ptr<WatchFeed> Hub::WatchFrom(WatchSpec spec,
+                                          std::vector<uint64_t> positions) {
+  auto feed = std::make_shared<WatchFeed>(std::move(spec), positions);
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    transports_[i]->Post(
+        [feed, position = positions[i], shard = shards_[i].get()] {
+          const absl::Status status = shard->WatchFrom(feed, position);
+          if (!status.ok()) feed->Fail(status);
+        });
+  }
+  return feed;
+}
+
+// ---- life -----------------------------------------------------------------
+
+void Hub::Reload(SettingsPtr settings) {
+  {
+    MutexLock lock(mu_);
+    settings_ = settings;
+  }
+  shared_.caps.SetLimits(settings->limits);
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    transports_[i]->Post(
+        [settings, shard = shards_[i].get()] { shard->Reload(settings); });
+  }
+}
+
+void Hub::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {
+  shared_.draining = true;
+  auto gather = std::make_shared<Gather<bool>>(
+      shards_.size(), [done = std::move(done)](auto) mutable { done(); });
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    transports_[i]->Post([gather, i, spread, shard = shards_[i].get()] {
+      shard->Drain(spread, [gather, i] { gather->Give(i, true); });
+    });
+  }
+}
+
+}  // namespace broker

@@ -1,0 +1,114 @@
+// Hub: the whole of the broker behind its API. It fans a command out to the
+// shards, or to the one that owns the connection, and gathers their answers.
+//
+// Thread-safe. Nothing blocks: a command answers through its Done, once, on a
+// shard's thread or at once on the caller's. When the broker is shutting down
+// that answer is UNAVAILABLE.
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "broker/core/mutex.h"
+#include "broker/hub/commands.h"
+#include "broker/hub/gather.h"
+#include "broker/hub/request_log.h"
+#include "broker/hub/shard.h"
+#include "broker/hub/shared_state.h"
+#include "broker/hub/watch.h"
+
+namespace broker {
+
+class Hub {
+ public:
+  // One shard for each transport; both must outlive the last task they run.
+  Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
+      const Clock& clock);
+
+  absl::Span<Shard* const> shards() const { return shard_pointers_; }
+  const Uuid& node_id() const { return node_id_; }
+  const Clock& clock() const { return shared_.clock; }
+  absl::Time start_time() const { return start_time_; }
+  uint64_t epoch() const { return shared_.revocations.epoch(); }
+  uint64_t oldest_epoch() const { return shared_.revocations.oldest_epoch(); }
+  bool draining() const { return shared_.draining; }
+  SettingsPtr settings() const;
+  RequestLog& requests() { return requests_; }
+
+  // ---- binding ----
+  void Bind(BindCommand command, Done<ConnectionInfoPtr> done);
+  void Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done);
+  void Update(UpdateCommand command, Done<ConnectionInfoPtr> done);
+  void UpdateFiltered(BulkUpdateCommand command, Done<BulkUpdateResult> done);
+  void Remove(const ConnectionId& id, Done<bool> done);
+  // Whether a binding that was answered before would still be allowed.
+  void CheckFences(ConnectionInfo as_bound, uint64_t verified_at_epoch,
+                   Done<bool> done);
+  // Mints at once. The epoch is checked against the fences' range; whether one
+  // of them refuses the identity is asked when the ticket is presented.
+  absl::StatusOr<std::string> MintTicket(Ticket ticket);
+
+  // ---- revocation ----
+  void Revoke(RevokeCommand command, Done<RevokeResult> done);
+  std::vector<FencePtr> ListRevocations(const std::optional<std::string>& ns,
+                                        uint64_t after, size_t limit) const {
+    return shared_.revocations.Page(ns, after, limit);
+  }
+  void LiftRevocation(const Uuid& id, Done<FencePtr> done);
+
+  // ---- delivery ----
+  void Send(SendCommand command, Done<SendTally> done);
+  void SendTo(const ConnectionId& id, Outgoing message, Done<SendOutcome> done);
+
+  // ---- looking ----
+  void Get(const ConnectionId& id, Done<ConnectionDetails> done);
+  // In the order of ids, at most command.limit.
+  void List(ListCommand command, Done<std::vector<ConnectionInfoPtr>> done);
+  void Count(std::string ns, PredicatePtr predicate, Done<uint64_t> done);
+  void CountByNamespace(Done<std::map<std::string, Registry::Counts>> done);
+  // The feed gets a snapshot, then changes; or what came behind `positions`,
+  // one for each shard.
+  std::shared_ptr<WatchFeed> Watch(WatchSpec spec);
+  std::shared_ptr<WatchFeed> WatchFrom(WatchSpec spec,
+                                       std::vector<uint64_t> positions);
+
+  // ---- life ----
+  void Reload(SettingsPtr settings);
+  // Refuses upgrades from now on; closes all connections with 1001, spread over
+  // the time given, and calls `done` when the last socket is gone.
+  void Drain(absl::Duration spread, absl::AnyInvocable<void()> done);
+
+ private:
+  // Runs `task` on every shard, and gathers what it returns.
+  template <typename Part>
+  void OnAll(std::function<Part(Shard&)> task, Done<std::vector<Part>> done);
+  // Runs `task` on the shard that owns the connection.
+  template <typename T>
+  void OnOwner(const ConnectionId& id,
+               absl::AnyInvocable<absl::StatusOr<T>(Shard&)> task,
+               Done<T> done);
+  void Execute(std::shared_ptr<const RevokeCommand> command,
+               Done<RevokeResult> done);
+  void Deliver(std::shared_ptr<const SendCommand> command,
+               Done<SendTally> done);
+
+  SharedState shared_;
+  const Uuid node_id_;
+  const absl::Time start_time_;
+  RequestLog requests_;
+  std::vector<Transport*> transports_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<Shard*> shard_pointers_;
+  mutable Mutex mu_;
+  SettingsPtr settings_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace broker

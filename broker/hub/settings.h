@@ -1,0 +1,69 @@
+// Settings: what the configuration says of endpoints and limits. Immutable: a
+// reload makes a new one, which the shards take over between two tasks.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace broker {
+
+// How the messages of an endpoint are read: one JSON-RPC 2.0 object each, or
+// not at all.
+enum class Framing { kJsonRpc, kRaw };
+
+// A path that clients connect to. All endpoints of a namespace have the same
+// framing.
+struct EndpointSettings {
+  std::string path = "/ws";
+  std::string ns = "default";
+  Framing framing = Framing::kJsonRpc;
+  // The ways to a bound connection: by ticket, or pending until AddConnection.
+  bool allow_ticket = true;
+  bool allow_pending = false;
+  // Compared whole with the Origin header; "*" allows any. Empty: no Origin, or
+  // a loopback one when the listener is on loopback.
+  std::vector<std::string> allowed_origins;
+  uint64_t max_message_bytes = 1 << 20;
+  // At least twice max_message_bytes.
+  uint64_t max_outbox_bytes = 4 << 20;
+  std::chrono::milliseconds pending_timeout{10'000};
+};
+
+// 0 means: no limit of its own.
+struct Limits {
+  uint64_t max_connections = 10'000;  // sockets in all
+  uint64_t max_connections_per_address = 0;
+  uint64_t max_connections_per_account = 0;  // admitted, in one namespace
+  uint64_t max_pending_connections = 1'000;
+  uint64_t max_header_bytes = 16'000;
+  std::chrono::milliseconds handshake_timeout{5'000};
+  std::chrono::milliseconds ping_interval{25'000};
+  std::chrono::milliseconds pong_timeout{10'000};
+  uint32_t max_pings_per_second = 10;
+};
+
+struct Settings {
+  std::vector<EndpointSettings> endpoints;
+  Limits limits;
+  bool loopback_listener = true;
+
+  const EndpointSettings* FindEndpoint(absl::string_view path) const;
+  // Any endpoint of the namespace: they agree on the framing. Null: there is no
+  // such namespace.
+  const EndpointSettings* FindNamespace(absl::string_view ns) const;
+  // The most that a message to or from the namespace may have.
+  uint64_t MaxMessageBytes(absl::string_view ns) const;
+  // In the order of the endpoints, each once.
+  std::vector<std::string> Namespaces() const;
+};
+
+using SettingsPtr = std::shared_ptr<const Settings>;
+
+}  // namespace broker

@@ -1,0 +1,324 @@
+// The transport's side of a shard: handshakes, messages, ends.
+
+#include "broker/hub/shard.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "broker/core/status_macros.h"
+#include "broker/hub/origin.h"
+#include "broker/session/envelope.h"
+
+namespace broker {
+namespace {
+
+// So many broken envelopes are answered; the next ends the connection.
+constexpr int kMaxBadEnvelopes = 2;
+
+HandshakeAnswer Refuse(int status, absl::string_view body,
+                       int retry_after_seconds = 0) {
+  HandshakeAnswer answer;
+  answer.http_status = status;
+  answer.body = std::string(body);
+  answer.retry_after_seconds = retry_after_seconds;
+  return answer;
+}
+
+// What the API shows must be UTF-8, and a header need not be.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  return text;
+}
+
+// One answer for every reason, so that nobody learns which tickets exist.
+HandshakeAnswer Unauthorized() {
+  return Refuse(401, "a valid ticket is required");
+}
+
+}  // namespace
+
+Shard::Shard(uint8_t index, SharedState& shared, Transport& transport,
+             SettingsPtr settings)
+    : index_(index),
+      shared_(shared),
+      transport_(transport),
+      settings_(std::move(settings)),
+      watches_(index) {}
+
+const Settings& Shard::settings() const {
+  on_shard_.AssertHeld();
+  return *settings_;
+}
+
+// ---- handshakes -----------------------------------------------------------
+
+HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts) {
+  on_shard_.AssertHeld();
+  const EndpointSettings* endpoint = settings_->FindEndpoint(facts.path);
+  if (endpoint == nullptr) return Refuse(404, "no endpoint at this path");
+  if (!OriginAllowed(facts.origin, *endpoint, settings_->loopback_listener)) {
+    return Refuse(403, "this origin is not allowed");
+  }
+  if (shared_.draining.load(std::memory_order_relaxed)) {
+    return Refuse(503, "the broker is shutting down", 1);
+  }
+  if (facts.overload == SocketOverload::kTotal) {
+    return Refuse(503, "too many connections", 5);
+  }
+  if (facts.overload == SocketOverload::kAddress) {
+    return Refuse(429, "too many connections from this address", 5);
+  }
+  // A ticket that is no good never falls back to another way in.
+  if (facts.ticket) return CheckTicket(std::move(facts), *endpoint);
+  if (!endpoint->allow_pending) return Unauthorized();
+  HandshakeAnswer answer = Accept(std::move(facts), *endpoint);
+  answer.handshake->pending = shared_.caps.JoinPending();
+  if (!answer.handshake->pending) {
+    return Refuse(503, "too many pending connections", 5);
+  }
+  return answer;
+}
+
+HandshakeAnswer Shard::Accept(HandshakeFacts facts,
+                              const EndpointSettings& endpoint) {
+  HandshakeAnswer answer;
+  answer.handshake = std::make_unique<Handshake>();
+  answer.handshake->settings = settings_;
+  answer.handshake->endpoint = &endpoint;
+  answer.handshake->facts = std::move(facts);
+  answer.handshake->arrival_epoch = shared_.revocations.epoch();
+  answer.handshake->verified_at_epoch = answer.handshake->arrival_epoch;
+  return answer;
+}
+
+HandshakeAnswer Shard::CheckTicket(HandshakeFacts facts,
+                                   const EndpointSettings& endpoint) {
+  if (!endpoint.allow_ticket) return Unauthorized();
+  const MonotonicTime now = shared_.clock.Monotonic();
+  std::optional<Ticket> ticket =
+      shared_.tickets.Take(*facts.ticket, endpoint.ns, facts.origin, now);
+  if (!ticket) return Unauthorized();
+  facts.ticket.reset();
+  const auto& expires = ticket->identity->expires_at;
+  if (expires && *expires <= shared_.clock.Now()) return Unauthorized();
+
+  HandshakeAnswer answer = Accept(std::move(facts), endpoint);
+  Handshake& handshake = *answer.handshake;
+  handshake.identity = std::move(ticket->identity);
+  handshake.verified_at_epoch = ticket->verified_at_epoch;
+  ConnectionInfo as_bound;
+  as_bound.ns = endpoint.ns;
+  as_bound.endpoint = endpoint.path;
+  as_bound.remote_address = handshake.facts.remote_address;
+  as_bound.identity = handshake.identity;
+  if (!CheckBinding(as_bound, handshake.verified_at_epoch).ok()) {
+    return Unauthorized();
+  }
+  handshake.account =
+      shared_.caps.JoinAccount(endpoint.ns, handshake.identity->account_id);
+  if (!handshake.account) {
+    return Refuse(429, "too many connections of this account", 5);
+  }
+  return answer;
+}
+
+ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
+  on_shard_.AssertHeld();
+  if (slot >= sessions_.size()) sessions_.resize(slot + 1);
+  auto session = std::make_unique<Session>();
+  session->settings = std::move(handshake->settings);
+  session->endpoint = handshake->endpoint;
+  session->account = std::move(handshake->account);
+  session->pending = std::move(handshake->pending);
+
+  auto info = std::make_shared<ConnectionInfo>();
+  info->connect_time = shared_.clock.Now();
+  info->id = Uuid::Make(info->connect_time, index_);
+  info->ns = handshake->endpoint->ns;
+  info->endpoint = handshake->endpoint->path;
+  info->remote_address = std::move(handshake->facts.remote_address);
+  info->remote_port = handshake->facts.remote_port;
+  info->origin = Printable(handshake->facts.origin.value_or(""));
+  info->query = Printable(std::move(handshake->facts.query));
+  info->epoch = handshake->arrival_epoch;
+  if (handshake->identity != nullptr) {
+    info->state = ConnectionState::kAdmitted;
+    info->identity = std::move(handshake->identity);
+    info->admit_time = info->connect_time;
+    info->version = 1;
+  } else {
+    session->inbound =
+        std::make_unique<PendingInbound>(session->endpoint->max_message_bytes);
+    const MonotonicTime deadline =
+        shared_.clock.Monotonic() + session->endpoint->pending_timeout;
+    transport_.timers().Arm(session->timer, deadline, [this, slot] {
+      on_shard_.AssertHeld();
+      Close(slot, CloseCode::kNotAdmitted);
+    });
+  }
+  sessions_[slot] = std::move(session);
+  const ConnectionInfoPtr shared = info;
+  registry_.Insert(slot, shared);
+  watches_.Record(nullptr, shared);
+
+  if (shared_.draining.load(std::memory_order_relaxed)) {
+    Close(slot, CloseCode::kGoingAway);
+    return shared->id;
+  }
+  if (shared->identity == nullptr) return shared->id;
+  // Asked in CheckHandshake already. Asked again in the task that registers
+  // the connection, so that a revocation's scan finds it, or this its fence.
+  if (!CheckBinding(*shared, handshake->verified_at_epoch).ok()) {
+    Close(slot, CloseCode::kRevoked);
+  } else {
+    ArmExpiry(slot);
+  }
+  return shared->id;
+}
+
+// ---- messages -------------------------------------------------------------
+
+void Shard::OnMessage(Slot slot, Opcode opcode, std::string payload) {
+  on_shard_.AssertHeld();
+  stats_.messages_in.Add();
+  switch (Info(slot).state) {
+    case ConnectionState::kClosing:
+      stats_.messages_in_dropped.Add();
+      return;
+    case ConnectionState::kPending:
+      if (!sessions_[slot]->inbound->Push({opcode, std::move(payload)})) {
+        Close(slot, CloseCode::kPolicy);
+      }
+      return;
+    case ConnectionState::kAdmitted:
+      HandleMessage(slot, opcode, payload);
+      return;
+  }
+}
+
+void Shard::HandleMessage(Slot slot, Opcode opcode, absl::string_view payload) {
+  if (sessions_[slot]->endpoint->framing == Framing::kRaw) {
+    stats_.messages_in_dropped.Add();  // Nobody listens.
+  } else if (opcode != Opcode::kText) {
+    stats_.messages_in_dropped.Add();
+    Close(slot, CloseCode::kUnsupportedData);
+  } else {
+    HandleEnvelope(slot, payload);
+  }
+}
+
+void Shard::HandleEnvelope(Slot slot, absl::string_view text) {
+  const EnvelopeResult result = ParseEnvelope(text);
+  if (result.fault != EnvelopeFault::kNone) {
+    stats_.messages_in_dropped.Add();
+    if (++sessions_[slot]->bad_envelopes > kMaxBadEnvelopes) {
+      Close(slot, CloseCode::kPolicy);
+    } else {
+      Reply(slot, MakeErrorReply(result.envelope.id_json,
+                                 static_cast<int>(result.fault),
+                                 result.fault == EnvelopeFault::kParseError
+                                     ? "Parse error"
+                                     : "Invalid Request"));
+    }
+    return;
+  }
+  stats_.messages_in_dropped.Add();  // Nobody listens.
+  if (result.envelope.kind == EnvelopeKind::kRequest) {
+    Reply(slot,
+          MakeErrorReply(result.envelope.id_json, -32601, "Method not found"));
+  }
+}
+
+void Shard::Reply(Slot slot, absl::string_view text) {
+  SendTally tally;
+  Deliver({slot}, Frame::Encode(Opcode::kText, text), false, tally);
+}
+
+// ---- ends -----------------------------------------------------------------
+
+bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
+  if (Info(slot).state == ConnectionState::kClosing) return false;
+  Session& session = *sessions_[slot];
+  session.timer.Cancel();
+  session.account.Release();
+  session.pending.Release();
+  session.inbound.reset();
+  ConnectionInfo info = Info(slot);
+  info.state = ConnectionState::kClosing;
+  info.close_code = code;
+  Change(slot, std::move(info));
+  return true;
+}
+
+bool Shard::Close(Slot slot, CloseCode code, absl::Duration drain_for) {
+  const bool first = BecomeClosing(slot, static_cast<uint16_t>(code));
+  if (first || drain_for <= absl::ZeroDuration()) {
+    transport_.Close(slot, code, drain_for);
+  }
+  return first;
+}
+
+void Shard::Change(Slot slot, ConnectionInfo info) {
+  ConnectionInfoPtr before = registry_.Get(slot);
+  const auto after = std::make_shared<const ConnectionInfo>(std::move(info));
+  registry_.Replace(slot, after);
+  watches_.Record(std::move(before), after);
+}
+
+void Shard::OnClosing(Slot slot, uint16_t) {
+  on_shard_.AssertHeld();
+  BecomeClosing(slot, std::nullopt);
+}
+
+void Shard::OnGone(Slot slot, uint16_t code) {
+  on_shard_.AssertHeld();
+  stats_.closes.Add(code);
+  watches_.Record(registry_.Get(slot), nullptr, code);
+  registry_.Erase(slot);
+  sessions_[slot].reset();
+  if (drained_ && registry_.size() == 0) std::exchange(drained_, nullptr)();
+}
+
+void Shard::OnHeartbeatTimeout(Slot slot) {
+  on_shard_.AssertHeld();
+  Close(slot, CloseCode::kHeartbeatTimeout);
+}
+
+void Shard::OnPingFlood(Slot slot) {
+  on_shard_.AssertHeld();
+  Close(slot, CloseCode::kPolicy);
+}
+
+void Shard::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {
+  on_shard_.AssertHeld();
+  watches_.FailAll(absl::UnavailableError("the broker is shutting down"));
+  if (registry_.size() == 0) return done();
+  drained_ = std::move(done);
+  const PredicatePtr all = Predicate::All();
+  to_drain_.clear();
+  registry_.Select(std::nullopt, *all, States::Open(), to_drain_);
+  const auto ticks = static_cast<size_t>(absl::ToInt64Milliseconds(spread) /
+                                         TimerWheel::kTick.count());
+  drain_batch_ = to_drain_.size() / (ticks + 1) + 1;
+  DrainSome();
+}
+
+void Shard::DrainSome() {
+  for (size_t i = 0; i < drain_batch_ && !to_drain_.empty(); ++i) {
+    // No slot is used again: upgrades are refused since the drain began.
+    if (registry_.Has(to_drain_.back())) {
+      Close(to_drain_.back(), CloseCode::kGoingAway);
+    }
+    to_drain_.pop_back();
+  }
+  if (to_drain_.empty()) return;
+  transport_.timers().Arm(
+      drain_timer_, shared_.clock.Monotonic() + TimerWheel::kTick, [this] {
+        on_shard_.AssertHeld();
+        DrainSome();
+      });
+}
+
+}  // namespace broker

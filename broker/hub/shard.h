@@ -1,0 +1,192 @@
+// Shard: the connections that one thread owns, for life.
+//
+// Confined to that thread, but for stats() and caps(). The transport tells it
+// what happens on the wire (On...), the hub posts what callers want. Nothing
+// here blocks and nothing is locked.
+
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "broker/core/thread_role.h"
+#include "broker/core/timer_wheel.h"
+#include "broker/hub/commands.h"
+#include "broker/hub/handshake.h"
+#include "broker/hub/outgoing.h"
+#include "broker/hub/shared_state.h"
+#include "broker/hub/stats.h"
+#include "broker/hub/transport.h"
+#include "broker/hub/watch.h"
+#include "broker/registry/fence.h"
+#include "broker/registry/registry.h"
+#include "broker/session/pending_inbound.h"
+
+namespace broker {
+
+class Shard {
+ public:
+  Shard(uint8_t index, SharedState& shared, Transport& transport,
+        SettingsPtr settings);
+
+  // ---- by the transport ----
+
+  // First of all, on the thread.
+  void BindToThisThread() { on_shard_.BindToThisThread(); }
+
+  // Decides about a proper upgrade request. With status 101 the answer carries
+  // the handshake, for OnOpen.
+  HandshakeAnswer CheckHandshake(HandshakeFacts facts);
+
+  // The connection is open, and has this id now. May call Transport::Close for
+  // it.
+  ConnectionId OnOpen(Slot slot, std::unique_ptr<Handshake> handshake);
+
+  // One whole message of the client; text has been found to be UTF-8.
+  void OnMessage(Slot slot, Opcode opcode, std::string payload);
+
+  // The client, or the protocol engine, began to close with this code. Not
+  // called for Transport::Close.
+  void OnClosing(Slot slot, uint16_t code);
+
+  // The socket is gone; the code is what was on the wire first, or 1006.
+  // Exactly once for every OnOpen.
+  void OnGone(Slot slot, uint16_t code);
+
+  void OnHeartbeatTimeout(Slot slot);
+  void OnPingFlood(Slot slot);
+
+  ShardStats& stats() { return stats_; }
+  Caps& caps() { return shared_.caps; }
+  const Settings& settings() const;
+
+  // ---- by the hub ----
+
+  absl::StatusOr<ConnectionInfoPtr> Bind(const BindCommand& command);
+  absl::StatusOr<ConnectionInfoPtr> Admit(const ConnectionId& id);
+  absl::StatusOr<ConnectionInfoPtr> Update(const UpdateCommand& command);
+  BulkUpdateResult UpdateFiltered(const BulkUpdateCommand& command);
+  bool Remove(const ConnectionId& id);
+  // Whether a binding, made already, would still be allowed.
+  absl::Status CheckFences(const ConnectionInfo& as_bound,
+                           uint64_t verified_at_epoch);
+
+  // How many connections a close would close.
+  uint64_t CountCovered(const RevocationTarget& target,
+                        const ConnectionIdSet& exclude);
+  // Records the fence, when there is one, then closes what the target covers;
+  // returns how many that were. `forgotten` are dropped.
+  uint64_t Revoke(const RevocationTarget& target, FencePtr fence,
+                  const std::vector<FencePtr>& forgotten,
+                  absl::Duration drain_for, const ConnectionIdSet& exclude);
+  void LiftFence(const Fence& fence);
+
+  uint64_t CountRecipients(const SendCommand& command);
+  SendTally Send(const SendCommand& command);
+  absl::StatusOr<SendOutcome> SendTo(const ConnectionId& id,
+                                     const Outgoing& message);
+
+  absl::StatusOr<ConnectionDetails> Get(const ConnectionId& id);
+  std::vector<ConnectionInfoPtr> List(const ListCommand& command);
+  uint64_t Count(const std::string& ns, const Predicate& predicate);
+  std::map<std::string, Registry::Counts> CountByNamespace();
+
+  // Puts the matching connections into the feed, then every change.
+  void Watch(const std::shared_ptr<WatchFeed>& feed);
+  absl::Status WatchFrom(const std::shared_ptr<WatchFeed>& feed,
+                         uint64_t position);
+  uint64_t watch_position();
+
+  void Reload(SettingsPtr settings);
+  // Closes all connections with 1001, spread over the time given, ends the
+  // watches, and calls `done` when the last socket is gone.
+  void Drain(absl::Duration spread, absl::AnyInvocable<void()> done);
+
+ private:
+  // What the shard keeps of a connection beside its ConnectionInfo.
+  struct Session {
+    SettingsPtr settings;
+    const EndpointSettings* endpoint;  // within settings
+    AccountLease account;
+    PendingLease pending;
+    std::unique_ptr<PendingInbound> inbound;  // while it is pending
+    Timer timer;  // the pending deadline, then the expiry of the identity
+    int bad_envelopes = 0;
+  };
+
+  const ConnectionInfo& Info(Slot slot) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_) {
+    return *registry_.Get(slot);
+  }
+  // The slot of a connection that is not closing; else NOT_FOUND.
+  absl::StatusOr<Slot> FindOpen(const ConnectionId& id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Replaces the info and tells the watches.
+  void Change(Slot slot, ConnectionInfo info)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  HandshakeAnswer CheckTicket(HandshakeFacts facts,
+                              const EndpointSettings& endpoint)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  HandshakeAnswer Accept(HandshakeFacts facts, const EndpointSettings& endpoint)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  absl::Status CheckBinding(const ConnectionInfo& info,
+                            uint64_t verified_at_epoch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Bound becomes admitted: takes a place of the account, hands over what the
+  // client sent meanwhile. Over the account's limit it closes with 4004.
+  absl::Status AdmitBound(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void ArmExpiry(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void HandleMessage(Slot slot, Opcode opcode, absl::string_view payload)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void HandleEnvelope(Slot slot, absl::string_view text)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void Reply(Slot slot, absl::string_view text)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+
+  // Out of counts and sends, on to closing. False when it was closing already.
+  bool BecomeClosing(Slot slot, std::optional<uint16_t> code)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // The same, and closes the socket; a drain that is under way is cut when
+  // `drain_for` is zero.
+  bool Close(Slot slot, CloseCode code,
+             absl::Duration drain_for = absl::ZeroDuration())
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Sends to each, closes those that are too slow, and tallies.
+  void Deliver(absl::Span<const Slot> slots, const FramePtr& frame,
+               bool include_outcomes, SendTally& tally)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // The recipients of a command, excluded ones left out.
+  absl::Span<const Slot> Recipients(const SendCommand& command,
+                                    std::vector<Slot>& scratch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Labels and groups after a bulk update; false when they would pass a limit.
+  static bool Apply(const BulkUpdateCommand& command, Identity& identity);
+  // An update may have turned the connection into one that a filter covers.
+  void CloseIfCovered(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void DrainSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+
+  const uint8_t index_;
+  SharedState& shared_;
+  Transport& transport_;
+  ShardStats stats_;
+
+  ThreadRole on_shard_;
+  SettingsPtr settings_ ABSL_GUARDED_BY(on_shard_);
+  Registry registry_ ABSL_GUARDED_BY(on_shard_);
+  std::vector<std::unique_ptr<Session>> sessions_ ABSL_GUARDED_BY(on_shard_);
+  FenceSet fences_ ABSL_GUARDED_BY(on_shard_);
+  WatchLog watches_ ABSL_GUARDED_BY(on_shard_);
+  std::vector<SendResult> results_ ABSL_GUARDED_BY(on_shard_);  // of Deliver
+
+  Timer drain_timer_ ABSL_GUARDED_BY(on_shard_);
+  std::vector<Slot> to_drain_ ABSL_GUARDED_BY(on_shard_);
+  size_t drain_batch_ ABSL_GUARDED_BY(on_shard_) = 0;
+  absl::AnyInvocable<void()> drained_ ABSL_GUARDED_BY(on_shard_);
+};
+
+}  // namespace broker

@@ -1,0 +1,214 @@
+// Closing, sending and looking, on one shard.
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "broker/core/status.h"
+#include "broker/core/status_macros.h"
+#include "broker/hub/shard.h"
+
+namespace broker {
+namespace {
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+}  // namespace
+
+// ---- closing --------------------------------------------------------------
+
+bool Shard::Remove(const ConnectionId& id) {
+  on_shard_.AssertHeld();
+  const absl::StatusOr<Slot> slot = FindOpen(id);
+  return slot.ok() && Close(*slot, CloseCode::kRemoved);
+}
+
+uint64_t Shard::CountCovered(const RevocationTarget& target,
+                             const ConnectionIdSet& exclude) {
+  on_shard_.AssertHeld();
+  std::vector<Slot> slots;
+  registry_.Select(target, States::Open(), slots);
+  uint64_t covered = slots.size();
+  if (exclude.empty()) return covered;
+  for (const Slot slot : slots) covered -= exclude.contains(Info(slot).id);
+  return covered;
+}
+
+uint64_t Shard::Revoke(const RevocationTarget& target, FencePtr fence,
+                       const std::vector<FencePtr>& forgotten,
+                       absl::Duration drain_for,
+                       const ConnectionIdSet& exclude) {
+  on_shard_.AssertHeld();
+  // Before the closes, so that no handshake sees the fence missing.
+  if (fence != nullptr) fences_.Add(std::move(fence));
+  for (const FencePtr& f : forgotten) fences_.Remove(*f);
+  // The closing ones too: their drains are cut short.
+  std::vector<Slot> slots;
+  registry_.Select(target, States::All(), slots);
+  uint64_t closed = 0;
+  for (const Slot slot : slots) {
+    if (exclude.contains(Info(slot).id)) continue;
+    closed += Close(slot, CloseCode::kRevoked, drain_for);
+  }
+  return closed;
+}
+
+void Shard::LiftFence(const Fence& fence) {
+  on_shard_.AssertHeld();
+  fences_.Remove(fence);
+}
+
+// ---- sending --------------------------------------------------------------
+
+absl::Span<const Slot> Shard::Recipients(const SendCommand& command,
+                                         std::vector<Slot>& scratch) {
+  constexpr States kAdmitted = {ConnectionState::kAdmitted};
+  if (command.account_id) {
+    registry_.SelectAccount(command.ns, *command.account_id, kAdmitted,
+                            scratch);
+  } else if (command.predicate->matches_all() && command.exclude.empty()) {
+    return registry_.InState(command.ns, ConnectionState::kAdmitted);
+  } else {
+    registry_.Select(command.ns, *command.predicate, kAdmitted, scratch);
+  }
+  if (!command.exclude.empty()) {
+    std::erase_if(scratch, [&](Slot slot) {
+      on_shard_.AssertHeld();
+      return command.exclude.contains(Info(slot).id);
+    });
+  }
+  return scratch;
+}
+
+uint64_t Shard::CountRecipients(const SendCommand& command) {
+  on_shard_.AssertHeld();
+  std::vector<Slot> scratch;
+  return Recipients(command, scratch).size();
+}
+
+SendTally Shard::Send(const SendCommand& command) {
+  on_shard_.AssertHeld();
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Slot> scratch;
+  SendTally tally;
+  Deliver(Recipients(command, scratch), command.frame, command.include_outcomes,
+          tally);
+  stats_.fan_out.Observe(SecondsSince(start));
+  return tally;
+}
+
+absl::StatusOr<SendOutcome> Shard::SendTo(const ConnectionId& id,
+                                          const Outgoing& message) {
+  on_shard_.AssertHeld();
+  BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(id));
+  if (Info(slot).state == ConnectionState::kPending) {
+    return WithReason(absl::FailedPreconditionError(absl::StrCat(
+                          "connection ", id.ToString(),
+                          " is pending: nothing is sent to it before it is "
+                          "admitted")),
+                      "CONNECTION_PENDING");
+  }
+  const EndpointSettings& endpoint = *sessions_[slot]->endpoint;
+  BROKER_RETURN_IF_ERROR(
+      message.CheckFits(endpoint.framing, endpoint.max_message_bytes));
+  SendTally tally;
+  Deliver({slot}, message.frame, /*include_outcomes=*/false, tally);
+  if (tally.queued == 0 && tally.dropped_slow == 0) {
+    return WithReason(absl::NotFoundError(absl::StrCat(
+                          "connection ", id.ToString(), " has just gone")),
+                      "CONNECTION_NOT_FOUND");
+  }
+  return tally.queued == 1 ? SendOutcome::kQueued : SendOutcome::kDroppedSlow;
+}
+
+void Shard::Deliver(absl::Span<const Slot> slots, const FramePtr& frame,
+                    bool include_outcomes, SendTally& tally) {
+  results_.resize(slots.size());
+  transport_.Send(slots, frame, results_.data());
+  std::vector<Slot> slow;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    // A socket found dead was matched as long as its end was not known: it is
+    // not counted at all.
+    if (results_[i] == SendResult::kGone) continue;
+    const bool queued = results_[i] == SendResult::kQueued;
+    ++tally.matched;
+    ++(queued ? tally.queued : tally.dropped_slow);
+    if (!queued) slow.push_back(slots[i]);
+    if (include_outcomes) {
+      tally.outcomes.emplace_back(
+          Info(slots[i]).id,
+          queued ? SendOutcome::kQueued : SendOutcome::kDroppedSlow);
+    }
+  }
+  stats_.messages_out.Add(tally.queued);
+  stats_.messages_out_dropped_slow.Add(tally.dropped_slow);
+  // After the loop: closing changes the arrays that `slots` may be part of.
+  for (const Slot slot : slow) Close(slot, CloseCode::kSlowConsumer);
+}
+
+// ---- looking --------------------------------------------------------------
+
+absl::StatusOr<ConnectionDetails> Shard::Get(const ConnectionId& id) {
+  on_shard_.AssertHeld();
+  const std::optional<Slot> slot = registry_.Find(id);
+  if (!slot) {
+    return WithReason(
+        absl::NotFoundError(absl::StrCat("no connection ", id.ToString(),
+                                         ": it is gone, or never was")),
+        "CONNECTION_NOT_FOUND");
+  }
+  const Transport::OutboxBytes outbox = transport_.Outbox(*slot);
+  return ConnectionDetails{registry_.Get(*slot), outbox.now, outbox.peak};
+}
+
+std::vector<ConnectionInfoPtr> Shard::List(const ListCommand& command) {
+  on_shard_.AssertHeld();
+  return registry_.Page(command.ns, *command.predicate, command.states,
+                        command.after, command.limit);
+}
+
+uint64_t Shard::Count(const std::string& ns, const Predicate& predicate) {
+  on_shard_.AssertHeld();
+  if (predicate.matches_all()) {
+    return registry_.InState(ns, ConnectionState::kAdmitted).size();
+  }
+  std::vector<Slot> slots;
+  registry_.Select(ns, predicate, {ConnectionState::kAdmitted}, slots);
+  return slots.size();
+}
+
+std::map<std::string, Registry::Counts> Shard::CountByNamespace() {
+  on_shard_.AssertHeld();
+  return registry_.CountByNamespace();
+}
+
+// ---- watching -------------------------------------------------------------
+
+void Shard::Watch(const std::shared_ptr<WatchFeed>& feed) {
+  on_shard_.AssertHeld();
+  const WatchSpec& spec = feed->spec();
+  feed->PushSnapshot(index_, watches_.position(),
+                     registry_.Page(spec.ns, *spec.predicate, spec.states,
+                                    ConnectionId(), registry_.size()));
+  watches_.Subscribe(feed);
+}
+
+absl::Status Shard::WatchFrom(const std::shared_ptr<WatchFeed>& feed,
+                              uint64_t position) {
+  on_shard_.AssertHeld();
+  return watches_.SubscribeFrom(position, feed);
+}
+
+uint64_t Shard::watch_position() {
+  on_shard_.AssertHeld();
+  return watches_.position();
+}
+
+void Shard::Reload(SettingsPtr settings) {
+  on_shard_.AssertHeld();
+  settings_ = std::move(settings);
+}
+
+}  // namespace broker

@@ -1,0 +1,54 @@
+// ShardStats: what a shard counts, for /metrics. Written on the shard's thread,
+// read on any.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "broker/core/metrics.h"
+#include "broker/core/mutex.h"
+
+namespace broker {
+
+// Counts by a small set of numbers, such as close codes or HTTP statuses.
+class CounterByCode {
+ public:
+  void Add(int code) {
+    MutexLock lock(mu_);
+    ++counts_[code];
+  }
+  absl::flat_hash_map<int, uint64_t> values() const {
+    MutexLock lock(mu_);
+    return counts_;
+  }
+
+ private:
+  mutable Mutex mu_;
+  absl::flat_hash_map<int, uint64_t> counts_ ABSL_GUARDED_BY(mu_);
+};
+
+struct ShardStats {
+  // By broker/ws.
+  Counter sockets_accepted;
+  Counter accept_failures;      // no descriptor, no memory
+  Counter sockets_turned_away;  // beyond the headroom for refusals
+  Counter handshake_timeouts;
+  CounterByCode handshakes;  // by HTTP status; 101 is success, 0 no proper head
+  Counter bytes_in;          // as read from sockets
+  Counter bytes_out;         // as taken by the kernel
+  Gauge outbox_bytes;        // accepted, not yet taken by the kernel
+  Counter pings_in;
+
+  // By the shard.
+  Counter messages_in;
+  Counter messages_in_dropped;  // nobody listens, or the envelope was bad
+  Counter messages_out;         // one per recipient that queued it
+  Counter messages_out_dropped_slow;
+  CounterByCode closes;  // by the code on the wire; 1006: none
+  Histogram fan_out;     // one observation per send on this shard
+};
+
+}  // namespace broker

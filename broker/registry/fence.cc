@@ -1,0 +1,108 @@
+#include "broker/registry/fence.h"
+
+#include <algorithm>
+
+namespace broker {
+
+bool RevocationTarget::Covers(const ConnectionInfo& c) const {
+  if (ns && *ns != c.ns) return false;
+  if (kind == Kind::kFilter) return predicate->Matches(c);
+  if (c.identity == nullptr) return false;
+  switch (kind) {
+    case Kind::kSession:
+      return c.identity->token_hash == key;
+    case Kind::kToken:
+      return c.identity->api_token_id == key;
+    case Kind::kAccount:
+      return c.identity->account_id == key &&
+             !(keep_token_hash && c.identity->token_hash == keep_token_hash);
+    case Kind::kFilter:
+      break;
+  }
+  return false;
+}
+
+bool Fence::Refuses(const ConnectionInfo& c, uint64_t verified_at_epoch,
+                    MonotonicTime now) const {
+  const bool blocks = blocks_until && now < *blocks_until;
+  const bool by_epoch = target.kind != RevocationTarget::Kind::kFilter &&
+                        verified_at_epoch < epoch;
+  return (blocks || by_epoch) && target.Covers(c);
+}
+
+FenceSet::ByKey& FenceSet::KeysOf(RevocationTarget::Kind kind) {
+  switch (kind) {
+    case RevocationTarget::Kind::kSession:
+      return by_session_;
+    case RevocationTarget::Kind::kToken:
+      return by_token_;
+    default:
+      return by_account_;
+  }
+}
+
+void FenceSet::Add(FencePtr fence) {
+  ++size_;
+  if (fence->target.kind == RevocationTarget::Kind::kFilter) {
+    filters_.push_back(std::move(fence));
+    return;
+  }
+  auto& fences = KeysOf(fence->target.kind)[fence->target.key];
+  fences.push_back(std::move(fence));
+}
+
+void FenceSet::Remove(const Fence& fence) {
+  const auto is_it = [&](const FencePtr& f) { return f->id == fence.id; };
+  if (fence.target.kind == RevocationTarget::Kind::kFilter) {
+    size_ -= std::erase_if(filters_, is_it);
+    return;
+  }
+  ByKey& keys = KeysOf(fence.target.kind);
+  const auto it = keys.find(fence.target.key);
+  if (it == keys.end()) return;
+  size_ -= std::erase_if(it->second, is_it);
+  if (it->second.empty()) keys.erase(it);
+}
+
+const Fence* FenceSet::FindRefusing(const std::vector<FencePtr>& fences,
+                                    const ConnectionInfo& connection,
+                                    uint64_t verified_at_epoch,
+                                    MonotonicTime now) {
+  for (const FencePtr& f : fences) {
+    if (f->Refuses(connection, verified_at_epoch, now)) return f.get();
+  }
+  return nullptr;
+}
+
+const Fence* FenceSet::FindRefusing(const ConnectionInfo& c,
+                                    uint64_t verified_at_epoch,
+                                    MonotonicTime now) const {
+  const auto in_keys = [&](const ByKey& keys, const std::string& key) {
+    const auto it = keys.find(key);
+    return it == keys.end()
+               ? nullptr
+               : FindRefusing(it->second, c, verified_at_epoch, now);
+  };
+  const Identity& identity = *c.identity;
+  const Fence* found = in_keys(by_account_, identity.account_id);
+  if (found == nullptr && identity.token_hash) {
+    found = in_keys(by_session_, *identity.token_hash);
+  }
+  if (found == nullptr && identity.api_token_id) {
+    found = in_keys(by_token_, *identity.api_token_id);
+  }
+  if (found == nullptr) {
+    found = FindRefusing(filters_, c, verified_at_epoch, now);
+  }
+  return found;
+}
+
+const Fence* FenceSet::FindFilterCovering(const ConnectionInfo& connection,
+                                          MonotonicTime now) const {
+  for (const FencePtr& f : filters_) {
+    if (now < *f->blocks_until && f->target.Covers(connection)) return f.get();
+  }
+  return nullptr;
+}
+
+}  // namespace broker

@@ -1,0 +1,86 @@
+// Fence: the trace of a revocation; and FenceSet: those that a shard holds
+// bindings against.
+//
+// A Fence is immutable and shared by all shards. A FenceSet is confined to its
+// shard's thread.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "broker/core/clock.h"
+#include "broker/core/identity.h"
+#include "broker/core/ids.h"
+#include "broker/filter/predicate.h"
+
+namespace broker {
+
+// What a revocation covers: one session, account or API token by its key, or
+// whatever a filter matches.
+struct RevocationTarget {
+  enum class Kind { kSession, kAccount, kToken, kFilter };
+  Kind kind = Kind::kSession;
+  std::string key;                             // unless kFilter
+  std::optional<std::string> keep_token_hash;  // kAccount only: spared
+  PredicatePtr predicate;                      // kFilter only
+  std::optional<std::string> ns;               // unset: every namespace
+
+  bool Covers(const ConnectionInfo& connection) const;
+};
+
+struct Fence {
+  Uuid id;
+  RevocationTarget target;
+  // Refuses what was verified before it, that is, at a smaller epoch.
+  uint64_t epoch = 0;
+  absl::Time create_time;
+  // Until then it refuses whatever the epoch. Always set for kFilter, which
+  // refuses nothing afterwards.
+  std::optional<MonotonicTime> blocks_until;
+  std::optional<absl::Time> block_until_wall;  // the same, to be shown
+  MonotonicTime forget_at;
+  absl::Time forget_at_wall;  // the same, to be shown
+
+  bool Refuses(const ConnectionInfo& connection, uint64_t verified_at_epoch,
+               MonotonicTime now) const;
+};
+
+using FencePtr = std::shared_ptr<const Fence>;
+
+class FenceSet {
+ public:
+  void Add(FencePtr fence);
+  void Remove(const Fence& fence);
+
+  // A fence that refuses to bind `connection.identity`, verified at that epoch;
+  // null when none does.
+  const Fence* FindRefusing(const ConnectionInfo& connection,
+                            uint64_t verified_at_epoch,
+                            MonotonicTime now) const;
+  // A filter fence that covers the connection as it is; null when none does.
+  const Fence* FindFilterCovering(const ConnectionInfo& connection,
+                                  MonotonicTime now) const;
+  size_t size() const { return size_; }
+
+ private:
+  using ByKey = absl::flat_hash_map<std::string, std::vector<FencePtr>>;
+  static const Fence* FindRefusing(const std::vector<FencePtr>& fences,
+                                   const ConnectionInfo& connection,
+                                   uint64_t verified_at_epoch,
+                                   MonotonicTime now);
+  ByKey& KeysOf(RevocationTarget::Kind kind);
+
+  ByKey by_session_;
+  ByKey by_account_;
+  ByKey by_token_;
+  std::vector<FencePtr> filters_;
+  size_t size_ = 0;
+};
+
+}  // namespace broker

@@ -1,0 +1,76 @@
+// The JSON-RPC 2.0 envelope: what kind of message a text is, and whether it is
+// one at all. The broker reads no further: params, results and error data are
+// relayed as they are.
+//
+// A text is at most 32 levels deep, and no object in it has a key twice: two
+// readers could take different ones. Nothing here recurses, and nothing is kept
+// of a text but its id and its method.
+//
+// Pure functions, for any thread.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace broker {
+
+inline constexpr int kMaxJsonDepth = 32;
+
+enum class EnvelopeKind : uint8_t {
+  kRequest,
+  kNotification,
+  kResponse,
+  kErrorResponse,
+};
+
+struct Envelope {
+  EnvelopeKind kind = EnvelopeKind::kNotification;
+  // The id as it stands in the text, such as `7` or `"a\u0062"`, to be echoed.
+  // Empty for a notification.
+  std::string id_json;
+  // Of a request or a notification, decoded.
+  std::string method;
+};
+
+// The values are the error codes of JSON-RPC.
+enum class EnvelopeFault : int {
+  kNone = 0,
+  kParseError = -32700,      // not JSON, not UTF-8, or a number out of range
+  kInvalidRequest = -32600,  // JSON, but not a message we take
+};
+
+struct EnvelopeResult {
+  EnvelopeFault fault = EnvelopeFault::kNone;
+  // What is wrong, a sentence without its end. A constant.
+  absl::string_view reason;
+  // With a fault only `id_json` is meaningful: the id to answer, or `null`.
+  Envelope envelope;
+};
+
+// Reads what a client sent. An id is a string or a number, and in an error
+// response it may be null. A batch is an invalid request.
+EnvelopeResult ParseEnvelope(absl::string_view text);
+
+// The error response to a message. `id_json` is Envelope::id_json; `message` is
+// text and need not be UTF-8.
+std::string MakeErrorReply(absl::string_view id_json, int code,
+                           absl::string_view message);
+
+// Whether a service may send this text to a client: a notification, a response
+// or an error. INVALID_ARGUMENT without a field name: see BelowField.
+absl::Status ValidateOutgoing(absl::string_view text);
+
+// Whether this may be the params of a notification: an object or an array.
+// INVALID_ARGUMENT without a field name.
+absl::Status ValidateParams(absl::string_view json);
+
+// A notification. `params_json` passed ValidateParams and is copied as it is;
+// empty: no params. `method` is UTF-8.
+std::string MakeNotification(absl::string_view method,
+                             absl::string_view params_json);
+
+}  // namespace broker

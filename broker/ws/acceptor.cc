@@ -1,0 +1,102 @@
+#include "broker/ws/acceptor.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+namespace broker {
+namespace {
+
+constexpr int kBatch = 64;         // then the connections have their turn
+constexpr int kMaxWaiting = 4096;  // as many as the kernel queues
+constexpr std::chrono::milliseconds kPause{100};
+
+int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+}  // namespace
+
+Acceptor::Acceptor(EventLoop& loop, int listener, OnSocket on_socket,
+                   Counter& failures)
+    : loop_(loop),
+      listener_(listener),
+      reserve_(OpenReserve()),
+      on_socket_(std::move(on_socket)),
+      failures_(failures) {
+  loop_.Watch(listener_, EPOLLIN, nullptr);
+}
+
+void Acceptor::OnEvent() {
+  if (listener_ < 0) return;
+  for (int i = 0; i < kBatch; ++i) {
+    const Outcome outcome = AcceptOne();
+    if (outcome == Outcome::kStarved) return Starve();
+    if (outcome == Outcome::kNone) return;
+  }
+}
+
+Acceptor::Outcome Acceptor::AcceptOne() {
+  for (;;) {
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    const int fd = accept4(listener_, reinterpret_cast<sockaddr*>(&peer), &size,
+                           SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      on_socket_(fd, peer);
+      return Outcome::kAccepted;
+    }
+    switch (errno) {
+      case EMFILE:
+      case ENFILE:
+      case ENOBUFS:
+      case ENOMEM:
+        return Outcome::kStarved;
+      case EAGAIN:
+        return Outcome::kNone;
+      case EINTR:
+        break;
+      default:
+        // This client is gone already, or the network is: on to the next.
+        return Outcome::kAccepted;
+    }
+  }
+}
+
+// Turns the waiting clients away, with the descriptor kept for this, then
+// leaves the listener alone for a moment. A level-triggered listener would keep
+// the thread busy for as long as the want lasts.
+void Acceptor::Starve() {
+  failures_.Add();
+  if (reserve_ >= 0) close(std::exchange(reserve_, -1));
+  for (int i = 0; i < kBatch; ++i) {
+    const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd < 0) break;
+    close(fd);
+  }
+  reserve_ = OpenReserve();
+  loop_.Rewatch(listener_, 0, nullptr);
+  loop_.timers().Arm(retry_, loop_.now() + kPause, [this] {
+    if (reserve_ < 0) reserve_ = OpenReserve();
+    loop_.Rewatch(listener_, EPOLLIN, nullptr);
+  });
+}
+
+Acceptor::~Acceptor() { CloseDescriptors(); }
+
+void Acceptor::Close() {
+  if (listener_ < 0) return;
+  retry_.Cancel();
+  for (int i = 0; i < kMaxWaiting; ++i) {
+    if (AcceptOne() != Outcome::kAccepted) break;
+  }
+  CloseDescriptors();
+}
+
+void Acceptor::CloseDescriptors() {
+  if (listener_ >= 0) close(std::exchange(listener_, -1));
+  if (reserve_ >= 0) close(std::exchange(reserve_, -1));
+}
+
+}  // namespace broker

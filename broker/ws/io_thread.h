@@ -1,0 +1,103 @@
+// IoThread: the thread of one shard, and its Transport over real sockets.
+//
+// Confined to that thread, but for Post and what is said to be called by the
+// owner. Free of Asio and websocketpp.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "broker/core/thread_role.h"
+#include "broker/hub/shard.h"
+#include "broker/hub/transport.h"
+#include "broker/ws/acceptor.h"
+#include "broker/ws/engine.h"
+#include "broker/ws/event_loop.h"
+
+namespace broker {
+
+class Socket;
+
+class IoThread final : public Transport {
+ public:
+  IoThread();
+  ~IoThread() override;
+
+  // ---- by the owner, on one thread ----
+
+  // Starts the thread, which serves the shard and accepts from the listener.
+  void Start(Shard& shard, int listener);
+  // Closes the listener, soon.
+  void StopAccepting();
+  // Ends all sockets at once, then the thread. Idempotent.
+  void Stop();
+
+  // ---- Transport ----
+
+  void Post(absl::AnyInvocable<void()> task) override;
+  TimerWheel& timers() override { return loop_.timers(); }
+  void Send(absl::Span<const Slot> slots, const FramePtr& frame,
+            SendResult* results) override;
+  void Close(Slot slot, CloseCode code, absl::Duration drain_for) override;
+  OutboxBytes Outbox(Slot slot) const override;
+
+  // ---- by its sockets ----
+
+  static constexpr size_t kReadBuffer = 64 * 1024;
+
+  Shard& shard() { return *shard_; }
+  ShardStats& stats() { return shard_->stats(); }
+  EventLoop& loop() { return loop_; }
+  Engine& engine() { return engine_; }
+  // Every read of this shard lands here; good until the next one.
+  char* read_buffer() { return read_buffer_.data(); }
+
+  // A slot for a socket whose connection is about to be open.
+  Slot Join(Socket& socket, int fd, uint64_t max_outbox_bytes);
+  // Whether Send may write to it without asking the socket.
+  void SetReady(Slot slot, bool ready);
+  void Leave(Slot slot);
+  // Calls Socket::OnLater in the next turn.
+  void Later(Socket& socket);
+  // Takes the socket out, and destroys it when nobody can name it any more.
+  void Bury(Socket& socket);
+
+ private:
+  // All that a fan-out touches of a connection that keeps up.
+  struct Hot {
+    int fd = -1;
+    bool ready = false;
+    uint64_t max_outbox_bytes = 0;
+  };
+
+  void Run();
+  void OnEvent(void* tag, uint32_t events);
+  void OnAccept(int fd, const sockaddr_storage& peer);
+  void EndAll();
+  void RunLater();
+
+  ThreadRole on_thread_;
+  EventLoop loop_;
+  Engine engine_ ABSL_GUARDED_BY(on_thread_);
+  std::optional<Acceptor> acceptor_ ABSL_GUARDED_BY(on_thread_);
+  Shard* shard_ = nullptr;  // set before the thread starts
+
+  std::vector<Hot> hot_ ABSL_GUARDED_BY(on_thread_);  // by slot
+  std::vector<Socket*> by_slot_ ABSL_GUARDED_BY(on_thread_);
+  std::vector<Slot> free_slots_ ABSL_GUARDED_BY(on_thread_);
+  std::vector<std::unique_ptr<Socket>> sockets_ ABSL_GUARDED_BY(on_thread_);
+  // Buried: callers up the stack and events of this turn may still name them.
+  std::vector<std::unique_ptr<Socket>> graveyard_ ABSL_GUARDED_BY(on_thread_);
+  std::vector<Socket*> later_ ABSL_GUARDED_BY(on_thread_);
+  bool later_posted_ ABSL_GUARDED_BY(on_thread_) = false;
+  std::array<char, kReadBuffer> read_buffer_;
+
+  std::thread thread_;
+};
+
+}  // namespace broker

@@ -1,0 +1,145 @@
+// Socket: one client's TCP connection, from accept to close: the request head,
+// then the WebSocket, then its end. Deadlines, reads and every byte that leaves
+// are here; what the bytes mean is the Engine's.
+//
+// Confined to the shard's thread, and owned by its IoThread. It is never
+// destroyed by its own methods: End() has it buried.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "broker/core/timer_wheel.h"
+#include "broker/hub/caps.h"
+#include "broker/hub/handshake.h"
+#include "broker/hub/transport.h"
+#include "broker/ws/engine.h"
+#include "broker/ws/handshake.h"
+#include "broker/ws/net.h"
+#include "broker/ws/outbox.h"
+
+namespace broker {
+
+class IoThread;
+
+class Socket {
+ public:
+  Socket(IoThread& io, int fd, PeerAddress peer, SocketLease lease,
+         SocketOverload overload);
+  ~Socket();
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  // ---- by the IoThread ----
+
+  void Start();
+  void OnEvent(uint32_t events);
+  // What was put off with IoThread::Later.
+  void OnLater();
+  // Ends it at once, whatever it was doing. Not from within a Transport method
+  // or one of the Engine's calls.
+  void End();
+
+  // Ends it in the next turn; until then it is as good as gone.
+  void EndLater();
+
+  // See Transport.
+  SendResult Send(const FramePtr& frame);
+  // The kernel took `sent` bytes of the frame, or the socket is dead: -1.
+  SendResult SendRest(const FramePtr& frame, ssize_t sent);
+  void Close(CloseCode code, absl::Duration drain_for);
+  Transport::OutboxBytes outbox_bytes() const {
+    return {outbox_.bytes(), outbox_.peak()};
+  }
+
+  size_t index = 0;  // among the IoThread's sockets
+
+  // ---- by the Engine ----
+
+  void EngineWroteHead(const iovec& head);
+  void EngineOpened();
+  void EngineGotMessage(Opcode opcode, std::string payload);
+  // Whether to answer it.
+  bool EngineGotPing();
+  void EngineWroteFrame(absl::Span<const iovec> parts);
+  void EngineWroteClose(absl::Span<const iovec> parts, uint16_t code);
+  // It has nothing more to say.
+  void EngineEnded();
+
+ private:
+  enum class Phase : uint8_t {
+    kHead,      // the request head is awaited
+    kOpen,      // a WebSocket
+    kDraining,  // it is to be closed; the outbox has its time first
+    kClosing,   // the last bytes, a close frame or an HTTP answer, are written
+    kGone,
+  };
+
+  // What comes in: socket.cc.
+  void Read();
+  void Receive(absl::string_view data);
+  void ReceiveHead(absl::string_view data);
+  void Answer(Upgrade upgrade, absl::string_view behind_head);
+  void Accept(const Upgrade& upgrade, absl::string_view behind_head);
+  void Refuse(const Refusal& refusal);
+  void OnEof();
+  void OnHeartbeat();
+
+  // What goes out: socket_output.cc.
+  void Write(absl::Span<const iovec> parts, Outbox::Keep keep);
+  template <typename... Args>
+  void Push(Args&&... args);
+  void Flush();
+  void OnFlushed();
+  void CloseNow();
+  void BeginClosing();
+  void HalfClose();
+  void Reset();
+  void ReadLater();
+  void Later();
+
+  // One timer serves all phases: what it means depends on the phase.
+  void Arm(MonotonicTime at);
+  void OnTimer();
+
+  IoThread& io_;
+  int fd_;
+  Phase phase_ = Phase::kHead;
+  bool opened_ = false;        // the shard knows it
+  bool readable_ = false;      // since the last edge, until EAGAIN
+  bool hung_up_ = false;       // an edge told of the client's FIN, or worse
+  bool eof_ = false;           // and it has been read
+  bool engine_ended_ = false;  // nothing follows what is in the outbox
+  bool end_pending_ = false;   // see EndLater
+  bool later_ = false;         // OnLater is on its way
+  bool awaiting_pong_ = false;
+  Slot slot_ = kNoSlot;
+  CloseCode close_code_ = CloseCode::kRemoved;  // of Close
+  uint16_t wire_code_ = kAbnormalClosure;
+  uint32_t pings_ = 0;  // since ping_second_
+  MonotonicTime ping_second_;
+  MonotonicTime last_heard_;
+  MonotonicTime drain_deadline_;
+  uint64_t max_outbox_bytes_ = 0;
+  Outbox outbox_;
+  EngineConnection engine_;
+  SocketLease lease_;
+  Timer timer_;
+
+  // What only the handshake needs.
+  struct Opening {
+    PeerAddress peer;
+    SocketOverload overload;
+    std::string head;
+    std::unique_ptr<Handshake> handshake;
+  };
+  std::unique_ptr<Opening> opening_;
+
+  static constexpr Slot kNoSlot = ~Slot{0};
+};
+
+}  // namespace broker

@@ -1,0 +1,202 @@
+// What goes out: frames, and how a connection ends.
+//
+// However it ends, these are the steps: the last bytes go into the outbox and
+// the phase is kClosing, with a deadline; when the outbox is empty and the
+// Engine has no more to say, our half of the connection is shut down; when the
+// client's half is, too, or the deadline comes, the socket is closed. Only so
+// the client gets the close frame although it is sending: to close a socket
+// with unread bytes resets the connection.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "broker/ws/io_thread.h"
+#include "broker/ws/socket.h"
+
+namespace broker {
+namespace {
+
+// The promise is 2 s, and the timers are up to 100 ms late.
+constexpr std::chrono::milliseconds kCloseDeadline{1'750};
+
+}  // namespace
+
+// Counts what an operation on the outbox changed.
+template <typename... Args>
+void Socket::Push(Args&&... args) {
+  const uint64_t before = outbox_.bytes();
+  outbox_.Push(std::forward<Args>(args)...);
+  io_.stats().outbox_bytes.Add(static_cast<int64_t>(outbox_.bytes() - before));
+  if (slot_ != kNoSlot) io_.SetReady(slot_, false);
+}
+
+SendResult Socket::Send(const FramePtr& frame) {
+  if (phase_ != Phase::kOpen || end_pending_) return SendResult::kGone;
+  if (outbox_.bytes() + frame->size() > max_outbox_bytes_) {
+    return SendResult::kTooSlow;
+  }
+  // Not empty: an empty one is the IoThread's to write to.
+  Push(frame, 0);
+  return SendResult::kQueued;
+}
+
+SendResult Socket::SendRest(const FramePtr& frame, ssize_t sent) {
+  if (sent < 0) {
+    EndLater();
+    return SendResult::kGone;
+  }
+  Push(frame, static_cast<size_t>(sent));
+  return SendResult::kQueued;
+}
+
+// A copy of what the kernel does not take, so that the Engine may go on.
+void Socket::Write(absl::Span<const iovec> parts, Outbox::Keep keep) {
+  ssize_t sent = 0;
+  if (outbox_.empty()) {
+    sent = SendSome(fd_, parts.data(), parts.size());
+    if (sent < 0) return EndLater();
+    io_.stats().bytes_out.Add(static_cast<uint64_t>(sent));
+  }
+  std::string whole;
+  for (const iovec& part : parts) {
+    whole.append(static_cast<const char*>(part.iov_base), part.iov_len);
+  }
+  if (static_cast<size_t>(sent) == whole.size()) return;
+  Push(std::move(whole), static_cast<size_t>(sent), keep);
+}
+
+void Socket::Flush() {
+  const uint64_t before = outbox_.bytes();
+  const bool alive = outbox_.Flush([this](const iovec* parts, size_t count) {
+    return SendSome(fd_, parts, count);
+  });
+  const uint64_t written = before - outbox_.bytes();
+  io_.stats().bytes_out.Add(written);
+  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(written));
+  if (!alive) return End();
+  if (outbox_.empty()) OnFlushed();
+}
+
+void Socket::OnFlushed() {
+  if (phase_ == Phase::kOpen) {
+    io_.SetReady(slot_, !end_pending_);
+  } else if (phase_ == Phase::kDraining) {
+    CloseNow();
+  } else if (engine_ended_) {
+    HalfClose();
+  }
+}
+
+// ---- by the Engine ----------------------------------------------------------
+
+void Socket::EngineWroteHead(const iovec& head) {
+  Write({&head, 1}, Outbox::Keep::kAlways);
+}
+
+void Socket::EngineWroteFrame(absl::Span<const iovec> parts) {
+  // No pong behind a close frame.
+  if (phase_ == Phase::kOpen) Write(parts, Outbox::Keep::kUntilDiscard);
+}
+
+void Socket::EngineWroteClose(absl::Span<const iovec> parts, uint16_t code) {
+  const bool unasked = phase_ == Phase::kOpen;
+  wire_code_ = code;
+  Write(parts, Outbox::Keep::kAlways);
+  if (phase_ != Phase::kClosing) BeginClosing();
+  if (unasked) io_.shard().OnClosing(slot_, code);
+}
+
+void Socket::EngineEnded() {
+  if (phase_ == Phase::kGone) return;
+  engine_ended_ = true;
+  if (phase_ != Phase::kClosing) BeginClosing();
+  if (outbox_.empty()) HalfClose();
+}
+
+// ---- the end ----------------------------------------------------------------
+
+void Socket::Close(CloseCode code, absl::Duration drain_for) {
+  const bool drain = drain_for > absl::ZeroDuration() && !outbox_.empty();
+  const MonotonicTime deadline =
+      io_.loop().now() +
+      std::chrono::milliseconds(absl::ToInt64Milliseconds(drain_for));
+  if (phase_ == Phase::kOpen) {
+    close_code_ = code;
+    if (!drain) return CloseNow();
+    phase_ = Phase::kDraining;
+    io_.SetReady(slot_, false);
+    drain_deadline_ = deadline;
+    Arm(deadline);
+  } else if (phase_ == Phase::kDraining) {
+    if (!drain) return CloseNow();
+    if (deadline >= drain_deadline_) return;
+    drain_deadline_ = deadline;
+    Arm(deadline);
+  }
+}
+
+void Socket::CloseNow() {
+  const uint64_t before = outbox_.bytes();
+  outbox_.Discard();
+  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(before - outbox_.bytes()));
+  BeginClosing();
+  if (!io_.engine().Close(*engine_, static_cast<uint16_t>(close_code_),
+                          CloseReason(close_code_))) {
+    EngineEnded();
+  }
+}
+
+void Socket::BeginClosing() {
+  phase_ = Phase::kClosing;
+  if (slot_ != kNoSlot) io_.SetReady(slot_, false);
+  Arm(io_.loop().now() + kCloseDeadline);
+}
+
+void Socket::HalfClose() {
+  shutdown(fd_, SHUT_WR);
+  if (eof_) EndLater();
+}
+
+// The client had its time. Without a reset the kernel would keep what the
+// client does not read, and go on offering it.
+void Socket::Reset() {
+  const linger rst{1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
+  End();
+}
+
+void Socket::EndLater() {
+  end_pending_ = true;
+  if (slot_ != kNoSlot) io_.SetReady(slot_, false);
+  Later();
+}
+
+void Socket::ReadLater() {
+  readable_ = true;
+  Later();
+}
+
+void Socket::Later() {
+  if (std::exchange(later_, true)) return;
+  io_.Later(*this);
+}
+
+void Socket::End() {
+  if (phase_ == Phase::kGone) return;
+  if (phase_ == Phase::kHead) io_.stats().handshakes.Add(0);
+  phase_ = Phase::kGone;
+  timer_.Cancel();
+  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(outbox_.bytes()));
+  outbox_.Clear();
+  close(std::exchange(fd_, -1));
+  lease_.Release();
+  opening_.reset();
+  if (opened_) io_.shard().OnGone(slot_, wire_code_);
+  if (slot_ != kNoSlot) io_.Leave(slot_);
+  io_.Bury(*this);
+}
+
+}  // namespace broker

@@ -1,0 +1,250 @@
+// One method per RPC over Call, and the rule of epochs in CallVerified.
+
+#include "socketbroker/client.h"
+
+#include <grpcpp/create_channel.h>
+
+#include <utility>
+
+namespace socketbroker {
+namespace {
+
+// Whether the binding may succeed with a newer epoch.
+bool IsEpochOutdated(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::FAILED_PRECONDITION) {
+    return false;
+  }
+  const std::string reason = GetErrorDetails(status).reason;
+  return reason == "CREDENTIAL_REVOKED" || reason == "EPOCH_TOO_OLD";
+}
+
+}  // namespace
+
+ConnectionWatch::~ConnectionWatch() {
+  Cancel();
+  Finish();
+}
+
+bool ConnectionWatch::Read(v1::WatchConnectionsResponse* response) {
+  return !finished_ && reader_->Read(response);
+}
+
+grpc::Status ConnectionWatch::Finish() {
+  if (!finished_) {
+    // gRPC wants the stream read to its end first.
+    v1::WatchConnectionsResponse response;
+    while (reader_->Read(&response)) {
+    }
+    finished_ = reader_->Finish();
+  }
+  return *finished_;
+}
+
+void ConnectionWatch::Cancel() { context_.TryCancel(); }
+
+Client::Client(const std::string& target, ClientOptions options)
+    : options_(std::move(options)),
+      stub_(v1::SocketBroker::NewStub(grpc::CreateChannel(
+          target, options_.credentials != nullptr
+                      ? options_.credentials
+                      : grpc::InsecureChannelCredentials()))) {}
+
+void Client::Prepare(const CallOptions& options,
+                     grpc::ClientContext* context) const {
+  context->set_wait_for_ready(options_.wait_for_ready);
+  if (options.deadline) {
+    context->set_deadline(std::chrono::system_clock::now() + *options.deadline);
+  }
+  if (options_.prepare) options_.prepare(*context);
+}
+
+void Client::RememberEpoch(uint64_t epoch) {
+  uint64_t known = newest_epoch_;
+  while (known < epoch && !newest_epoch_.compare_exchange_weak(known, epoch)) {
+  }
+}
+
+grpc::Status Client::RefreshEpoch(const CallOptions& options) {
+  v1::GetBrokerInfoResponse response;
+  return GetBrokerInfo({}, &response, options);
+}
+
+template <typename Request, typename Response>
+grpc::Status Client::Call(grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                       const Request&,
+                                                       Response*),
+                          const Request& request, Response* response,
+                          const CallOptions& options) {
+  grpc::ClientContext context;
+  Prepare({options.deadline.value_or(options_.deadline)}, &context);
+  grpc::Status status = (stub_.get()->*method)(&context, request, response);
+  if constexpr (requires { response->epoch(); }) {
+    if (status.ok()) RememberEpoch(response->epoch());
+  }
+  return status;
+}
+
+template <typename Request, typename Response>
+grpc::Status Client::CallVerified(
+    grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                 Response*),
+    Request request, const Verify& verify, Response* response,
+    const CallOptions& options) {
+  const v1::Identity identity = request.identity();
+  grpc::Status status;
+  if (newest_epoch_ == 0) status = RefreshEpoch(options);
+  for (int tries = 1; status.ok(); ++tries) {
+    // Before the look-up: a revocation that comes later is then newer.
+    request.set_verified_at_epoch(newest_epoch_);
+    *request.mutable_identity() = identity;
+    status = verify(request.mutable_identity());
+    if (!status.ok()) break;
+    status = Call(method, request, response, options);
+    if (tries == 2 || !IsEpochOutdated(status)) break;
+    status = RefreshEpoch(options);
+  }
+  return status;
+}
+
+std::unique_ptr<ConnectionWatch> Client::WatchConnections(
+    const v1::WatchConnectionsRequest& request, const CallOptions& options) {
+  std::unique_ptr<ConnectionWatch> watch(new ConnectionWatch());
+  Prepare(options, &watch->context_);
+  watch->reader_ = stub_->WatchConnections(&watch->context_, request);
+  return watch;
+}
+
+grpc::Status Client::CreateTicketVerified(
+    const v1::CreateTicketRequest& request, const Verify& verify,
+    v1::CreateTicketResponse* response, const CallOptions& options) {
+  return CallVerified(&Stub::CreateTicket, request, verify, response, options);
+}
+
+grpc::Status Client::AddConnectionVerified(
+    const v1::AddConnectionRequest& request, const Verify& verify,
+    v1::AddConnectionResponse* response, const CallOptions& options) {
+  return CallVerified(&Stub::AddConnection, request, verify, response, options);
+}
+
+grpc::Status Client::AddConnection(const v1::AddConnectionRequest& request,
+                                   v1::AddConnectionResponse* response,
+                                   const CallOptions& options) {
+  return Call(&Stub::AddConnection, request, response, options);
+}
+
+grpc::Status Client::AdmitConnection(const v1::AdmitConnectionRequest& request,
+                                     v1::AdmitConnectionResponse* response,
+                                     const CallOptions& options) {
+  return Call(&Stub::AdmitConnection, request, response, options);
+}
+
+grpc::Status Client::UpdateConnection(
+    const v1::UpdateConnectionRequest& request,
+    v1::UpdateConnectionResponse* response, const CallOptions& options) {
+  return Call(&Stub::UpdateConnection, request, response, options);
+}
+
+grpc::Status Client::UpdateConnectionsFiltered(
+    const v1::UpdateConnectionsFilteredRequest& request,
+    v1::UpdateConnectionsFilteredResponse* response,
+    const CallOptions& options) {
+  return Call(&Stub::UpdateConnectionsFiltered, request, response, options);
+}
+
+grpc::Status Client::RemoveConnection(
+    const v1::RemoveConnectionRequest& request,
+    v1::RemoveConnectionResponse* response, const CallOptions& options) {
+  return Call(&Stub::RemoveConnection, request, response, options);
+}
+
+grpc::Status Client::CreateTicket(const v1::CreateTicketRequest& request,
+                                  v1::CreateTicketResponse* response,
+                                  const CallOptions& options) {
+  return Call(&Stub::CreateTicket, request, response, options);
+}
+
+grpc::Status Client::CloseSocketsForSession(
+    const v1::CloseSocketsForSessionRequest& request,
+    v1::CloseSocketsForSessionResponse* response, const CallOptions& options) {
+  return Call(&Stub::CloseSocketsForSession, request, response, options);
+}
+
+grpc::Status Client::CloseSocketsForAccount(
+    const v1::CloseSocketsForAccountRequest& request,
+    v1::CloseSocketsForAccountResponse* response, const CallOptions& options) {
+  return Call(&Stub::CloseSocketsForAccount, request, response, options);
+}
+
+grpc::Status Client::CloseSocketsForToken(
+    const v1::CloseSocketsForTokenRequest& request,
+    v1::CloseSocketsForTokenResponse* response, const CallOptions& options) {
+  return Call(&Stub::CloseSocketsForToken, request, response, options);
+}
+
+grpc::Status Client::CloseSocketsFiltered(
+    const v1::CloseSocketsFilteredRequest& request,
+    v1::CloseSocketsFilteredResponse* response, const CallOptions& options) {
+  return Call(&Stub::CloseSocketsFiltered, request, response, options);
+}
+
+grpc::Status Client::ListRevocations(const v1::ListRevocationsRequest& request,
+                                     v1::ListRevocationsResponse* response,
+                                     const CallOptions& options) {
+  return Call(&Stub::ListRevocations, request, response, options);
+}
+
+grpc::Status Client::LiftRevocation(const v1::LiftRevocationRequest& request,
+                                    v1::LiftRevocationResponse* response,
+                                    const CallOptions& options) {
+  return Call(&Stub::LiftRevocation, request, response, options);
+}
+
+grpc::Status Client::Send(const v1::SendRequest& request,
+                          v1::SendResponse* response,
+                          const CallOptions& options) {
+  return Call(&Stub::Send, request, response, options);
+}
+
+grpc::Status Client::SendToConnection(
+    const v1::SendToConnectionRequest& request,
+    v1::SendToConnectionResponse* response, const CallOptions& options) {
+  return Call(&Stub::SendToConnection, request, response, options);
+}
+
+grpc::Status Client::SendToAccount(const v1::SendToAccountRequest& request,
+                                   v1::SendToAccountResponse* response,
+                                   const CallOptions& options) {
+  return Call(&Stub::SendToAccount, request, response, options);
+}
+
+grpc::Status Client::BroadcastFiltered(
+    const v1::BroadcastFilteredRequest& request,
+    v1::BroadcastFilteredResponse* response, const CallOptions& options) {
+  return Call(&Stub::BroadcastFiltered, request, response, options);
+}
+
+grpc::Status Client::GetConnection(const v1::GetConnectionRequest& request,
+                                   v1::GetConnectionResponse* response,
+                                   const CallOptions& options) {
+  return Call(&Stub::GetConnection, request, response, options);
+}
+
+grpc::Status Client::ListConnections(const v1::ListConnectionsRequest& request,
+                                     v1::ListConnectionsResponse* response,
+                                     const CallOptions& options) {
+  return Call(&Stub::ListConnections, request, response, options);
+}
+
+grpc::Status Client::CountConnections(
+    const v1::CountConnectionsRequest& request,
+    v1::CountConnectionsResponse* response, const CallOptions& options) {
+  return Call(&Stub::CountConnections, request, response, options);
+}
+
+grpc::Status Client::GetBrokerInfo(const v1::GetBrokerInfoRequest& request,
+                                   v1::GetBrokerInfoResponse* response,
+                                   const CallOptions& options) {
+  return Call(&Stub::GetBrokerInfo, request, response, options);
+}
+
+}  // namespace socketbroker

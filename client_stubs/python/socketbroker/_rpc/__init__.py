@@ -1,0 +1,1 @@
+"""The error details of google.rpc under another name: see setup.py."""

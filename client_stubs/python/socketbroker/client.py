@@ -1,0 +1,287 @@
+"""Client: the gRPC API of socket-broker, with what every caller would write again.
+
+That is a deadline on each call, waiting for the connection, and the epochs that
+make a binding safe against a revocation that comes meanwhile.
+"""
+
+import threading
+from typing import Callable, Iterable, Iterator, Optional, Tuple
+
+import grpc
+
+from socketbroker import error as _error
+from socketbroker.v1 import connection_pb2
+from socketbroker.v1 import socket_broker_pb2 as pb
+from socketbroker.v1 import socket_broker_pb2_grpc
+
+_DEFAULT_TIMEOUT = 10.0
+# The reasons with which a binding may succeed with a newer epoch.
+_EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD")
+
+Metadata = Callable[[], Iterable[Tuple[str, str]]]
+Verify = Callable[[], connection_pb2.Identity]
+
+
+class ConnectionWatch:
+    """The responses of WatchConnections: iterate over it.
+
+    It ends with BrokerError when the broker ends it with an error, and silently
+    after `cancel`, which any thread may call. A `with` block cancels at its end.
+    """
+
+    def __init__(self, call):
+        self._call = call
+        self._cancelled = False
+
+    def __iter__(self) -> Iterator[pb.WatchConnectionsResponse]:
+        return self
+
+    def __next__(self) -> pb.WatchConnectionsResponse:
+        try:
+            return next(self._call)
+        except grpc.RpcError as error:
+            if self._cancelled:
+                raise StopIteration from None
+            raise _error.from_rpc_error(error) from error
+
+    def __enter__(self) -> "ConnectionWatch":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._call.cancel()
+
+
+class Client:
+    """One client serves a whole program: it is thread-safe.
+
+    Every method is one RPC, takes its request and returns its response, and
+    raises BrokerError. What each does is said in socket_broker.proto.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout: float = _DEFAULT_TIMEOUT,
+        wait_for_ready: bool = True,
+        credentials: Optional[grpc.ChannelCredentials] = None,
+        metadata: Optional[Metadata] = None,
+    ):
+        """Does not connect yet.
+
+        Args:
+          target: what gRPC takes: "127.0.0.1:50051", "dns:///broker:50051".
+          timeout: seconds that a call may take, the wait for the connection
+            included. A watch has none.
+          wait_for_ready: a call waits for the connection until its timeout, and
+            fails then with DEADLINE_EXCEEDED; else it fails with UNAVAILABLE as
+            soon as an attempt to connect has failed.
+          credentials: how to connect, such as grpc.ssl_channel_credentials().
+            None: in plain text, which is for the loopback interface.
+          metadata: called for every call: what to add to its metadata, such as
+            an API key.
+        """
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target)
+        else:
+            self._channel = grpc.secure_channel(target, credentials)
+        self._stub = socket_broker_pb2_grpc.SocketBrokerStub(self._channel)
+        self._timeout = timeout
+        self._wait_for_ready = wait_for_ready
+        self._metadata = metadata
+        self._mutex = threading.Lock()
+        self._newest_epoch = 0
+
+    def close(self) -> None:
+        """Closes the connection; calls that are under way fail with CANCELLED."""
+        self._channel.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def newest_epoch(self) -> int:
+        """The newest epoch in any answer so far, 0 when there was none.
+
+        Fit as a `verified_at_epoch` for a credential that is looked up from now on.
+        """
+        with self._mutex:
+            return self._newest_epoch
+
+    def create_ticket_verified(
+        self, request: pb.CreateTicketRequest, verify: Verify, *, timeout: Optional[float] = None
+    ) -> pb.CreateTicketResponse:
+        """CreateTicket for a credential that `verify` looks up.
+
+        The epoch is taken before `verify` is called, so that a revocation that
+        comes after the look-up refuses the binding. When one has
+        (CREDENTIAL_REVOKED), or the epoch is too old for the broker to judge
+        (EPOCH_TOO_OLD), the epoch is read anew, `verify` called again, and the
+        call made once more.
+
+        Args:
+          request: its `identity` and `verified_at_epoch` are ignored.
+          verify: returns the connection_pb2.Identity that the credential belongs
+            to, or raises, which ends the call. It runs once or twice, and must
+            not answer from a cache or from a replica that lags behind.
+          timeout: for each call by itself.
+        """
+        return self._call_verified(self._stub.CreateTicket, request, verify, timeout)
+
+    def add_connection_verified(
+        self, request: pb.AddConnectionRequest, verify: Verify, *, timeout: Optional[float] = None
+    ) -> pb.AddConnectionResponse:
+        """AddConnection under the rule of `create_ticket_verified`."""
+        return self._call_verified(self._stub.AddConnection, request, verify, timeout)
+
+    def watch_connections(
+        self, request: pb.WatchConnectionsRequest, *, timeout: Optional[float] = None
+    ) -> ConnectionWatch:
+        """A timeout, when given, ends the whole watch."""
+        return ConnectionWatch(self._start(self._stub.WatchConnections, request, timeout))
+
+    def add_connection(
+        self, request: pb.AddConnectionRequest, *, timeout: Optional[float] = None
+    ) -> pb.AddConnectionResponse:
+        return self._call(self._stub.AddConnection, request, timeout)
+
+    def admit_connection(
+        self, request: pb.AdmitConnectionRequest, *, timeout: Optional[float] = None
+    ) -> pb.AdmitConnectionResponse:
+        return self._call(self._stub.AdmitConnection, request, timeout)
+
+    def update_connection(
+        self, request: pb.UpdateConnectionRequest, *, timeout: Optional[float] = None
+    ) -> pb.UpdateConnectionResponse:
+        return self._call(self._stub.UpdateConnection, request, timeout)
+
+    def update_connections_filtered(
+        self, request: pb.UpdateConnectionsFilteredRequest, *, timeout: Optional[float] = None
+    ) -> pb.UpdateConnectionsFilteredResponse:
+        return self._call(self._stub.UpdateConnectionsFiltered, request, timeout)
+
+    def remove_connection(
+        self, request: pb.RemoveConnectionRequest, *, timeout: Optional[float] = None
+    ) -> pb.RemoveConnectionResponse:
+        return self._call(self._stub.RemoveConnection, request, timeout)
+
+    def create_ticket(
+        self, request: pb.CreateTicketRequest, *, timeout: Optional[float] = None
+    ) -> pb.CreateTicketResponse:
+        return self._call(self._stub.CreateTicket, request, timeout)
+
+    def close_sockets_for_session(
+        self, request: pb.CloseSocketsForSessionRequest, *, timeout: Optional[float] = None
+    ) -> pb.CloseSocketsForSessionResponse:
+        return self._call(self._stub.CloseSocketsForSession, request, timeout)
+
+    def close_sockets_for_account(
+        self, request: pb.CloseSocketsForAccountRequest, *, timeout: Optional[float] = None
+    ) -> pb.CloseSocketsForAccountResponse:
+        return self._call(self._stub.CloseSocketsForAccount, request, timeout)
+
+    def close_sockets_for_token(
+        self, request: pb.CloseSocketsForTokenRequest, *, timeout: Optional[float] = None
+    ) -> pb.CloseSocketsForTokenResponse:
+        return self._call(self._stub.CloseSocketsForToken, request, timeout)
+
+    def close_sockets_filtered(
+        self, request: pb.CloseSocketsFilteredRequest, *, timeout: Optional[float] = None
+    ) -> pb.CloseSocketsFilteredResponse:
+        return self._call(self._stub.CloseSocketsFiltered, request, timeout)
+
+    def list_revocations(
+        self, request: pb.ListRevocationsRequest, *, timeout: Optional[float] = None
+    ) -> pb.ListRevocationsResponse:
+        return self._call(self._stub.ListRevocations, request, timeout)
+
+    def lift_revocation(
+        self, request: pb.LiftRevocationRequest, *, timeout: Optional[float] = None
+    ) -> pb.LiftRevocationResponse:
+        return self._call(self._stub.LiftRevocation, request, timeout)
+
+    def send(self, request: pb.SendRequest, *, timeout: Optional[float] = None) -> pb.SendResponse:
+        return self._call(self._stub.Send, request, timeout)
+
+    def send_to_connection(
+        self, request: pb.SendToConnectionRequest, *, timeout: Optional[float] = None
+    ) -> pb.SendToConnectionResponse:
+        return self._call(self._stub.SendToConnection, request, timeout)
+
+    def send_to_account(
+        self, request: pb.SendToAccountRequest, *, timeout: Optional[float] = None
+    ) -> pb.SendToAccountResponse:
+        return self._call(self._stub.SendToAccount, request, timeout)
+
+    def broadcast_filtered(
+        self, request: pb.BroadcastFilteredRequest, *, timeout: Optional[float] = None
+    ) -> pb.BroadcastFilteredResponse:
+        return self._call(self._stub.BroadcastFiltered, request, timeout)
+
+    def get_connection(
+        self, request: pb.GetConnectionRequest, *, timeout: Optional[float] = None
+    ) -> pb.GetConnectionResponse:
+        return self._call(self._stub.GetConnection, request, timeout)
+
+    def list_connections(
+        self, request: pb.ListConnectionsRequest, *, timeout: Optional[float] = None
+    ) -> pb.ListConnectionsResponse:
+        return self._call(self._stub.ListConnections, request, timeout)
+
+    def count_connections(
+        self, request: pb.CountConnectionsRequest, *, timeout: Optional[float] = None
+    ) -> pb.CountConnectionsResponse:
+        return self._call(self._stub.CountConnections, request, timeout)
+
+    def get_broker_info(
+        self, request: pb.GetBrokerInfoRequest, *, timeout: Optional[float] = None
+    ) -> pb.GetBrokerInfoResponse:
+        return self._call(self._stub.GetBrokerInfo, request, timeout)
+
+    def _start(self, method, request, timeout):
+        metadata = tuple(self._metadata()) if self._metadata is not None else ()
+        return method(request, timeout=timeout, wait_for_ready=self._wait_for_ready, metadata=metadata)
+
+    def _call(self, method, request, timeout):
+        try:
+            response = self._start(method, request, self._timeout if timeout is None else timeout)
+        except grpc.RpcError as error:
+            raise _error.from_rpc_error(error) from error
+        epoch = getattr(response, "epoch", 0)
+        with self._mutex:
+            self._newest_epoch = max(self._newest_epoch, epoch)
+        return response
+
+    def _call_verified(self, method, request, verify, timeout):
+        if self.newest_epoch == 0:
+            self._refresh_epoch(timeout)
+        for last in (False, True):
+            verified = self._verified(request, verify)
+            try:
+                return self._call(method, verified, timeout)
+            except _error.BrokerError as error:
+                outdated = error.code == grpc.StatusCode.FAILED_PRECONDITION and error.reason in _EPOCH_OUTDATED
+                if last or not outdated:
+                    raise
+            self._refresh_epoch(timeout)
+
+    def _verified(self, request, verify):
+        verified = type(request)()
+        verified.CopyFrom(request)
+        # Before the look-up: a revocation that comes later is then newer.
+        verified.verified_at_epoch = self.newest_epoch
+        identity = verify()
+        if not isinstance(identity, connection_pb2.Identity):
+            raise TypeError(f"verify must return an Identity or raise, but returned {identity!r}")
+        verified.identity.CopyFrom(identity)
+        return verified
+
+    def _refresh_epoch(self, timeout):
+        self.get_broker_info(pb.GetBrokerInfoRequest(), timeout=timeout)

@@ -1,0 +1,1 @@
+"""The messages and stubs, generated from protos/socketbroker/v1."""

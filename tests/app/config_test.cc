@@ -1,0 +1,536 @@
+#include "broker/app/config.h"
+
+#include <google/protobuf/util/message_differencer.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace broker {
+namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// A file that is gone with the test.
+class ConfigTest : public ::testing::Test {
+ protected:
+  ConfigTest()
+      : file_(absl::StrCat(testing::TempDir(), "config_test.", getpid(),
+                           ".yaml")) {
+    sources_.descriptor_limit = 20'000;
+  }
+  ~ConfigTest() override { std::remove(file_.c_str()); }
+
+  absl::StatusOr<Config> Load(absl::string_view yaml) {
+    std::ofstream(file_, std::ios::binary) << yaml;
+    sources_.file = file_;
+    return LoadConfig(sources_);
+  }
+
+  // What is said of a bad one, without the file's name.
+  std::string Fault(absl::string_view yaml) {
+    std::string message(Load(yaml).status().message());
+    const size_t at = message.find(file_);
+    return at == std::string::npos ? message : message.erase(at, file_.size());
+  }
+
+  const std::string file_;
+  ConfigSources sources_;
+};
+
+TEST_F(ConfigTest, NothingGivesTheDocumentedDefaults) {
+  const absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->websocket().address(), "127.0.0.1");
+  EXPECT_EQ(config->websocket().port(), 8080u);
+  EXPECT_EQ(config->control().address(), "127.0.0.1");
+  EXPECT_EQ(config->control().port(), 50051u);
+  EXPECT_EQ(config->admin().port(), 8081u);
+  EXPECT_TRUE(config->admin().enabled());
+  EXPECT_GE(config->shards(), 1u);
+  EXPECT_TRUE(WantsReflection(*config));
+  EXPECT_EQ(DrainWindow(*config), absl::Seconds(10));
+  EXPECT_EQ(ToLogLevel(*config), LogLevel::kInfo);
+  EXPECT_EQ(ToLogFormat(*config), LogFormat::kAuto);
+
+  const SettingsPtr settings = ToSettings(*config);
+  EXPECT_TRUE(settings->loopback_listener);
+  ASSERT_EQ(settings->endpoints.size(), 1u);
+  const EndpointSettings& endpoint = settings->endpoints[0];
+  EXPECT_EQ(endpoint.path, "/ws");
+  EXPECT_EQ(endpoint.ns, "default");
+  EXPECT_EQ(endpoint.framing, Framing::kJsonRpc);
+  EXPECT_TRUE(endpoint.allow_ticket);
+  EXPECT_TRUE(endpoint.allow_pending);
+  EXPECT_EQ(endpoint.max_message_bytes, 1u << 20);
+  EXPECT_EQ(endpoint.max_outbox_bytes, 4u << 20);
+  EXPECT_EQ(settings->limits.max_connections, 20'000u - 512);
+  EXPECT_EQ(settings->limits.ping_interval, std::chrono::seconds(25));
+}
+
+TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
+  const SettingsPtr settings = ToSettings(*LoadConfig(sources_));
+  const EndpointSettings e;
+  const EndpointSettings& mine = settings->endpoints[0];
+  EXPECT_EQ(mine.max_message_bytes, e.max_message_bytes);
+  EXPECT_EQ(mine.max_outbox_bytes, e.max_outbox_bytes);
+  EXPECT_EQ(mine.pending_timeout, e.pending_timeout);
+  const Limits l;
+  const Limits& limits = settings->limits;
+  EXPECT_EQ(limits.max_connections_per_address, l.max_connections_per_address);
+  EXPECT_EQ(limits.max_connections_per_account, l.max_connections_per_account);
+  EXPECT_EQ(limits.max_pending_connections, l.max_pending_connections);
+  EXPECT_EQ(limits.max_header_bytes, l.max_header_bytes);
+  EXPECT_EQ(limits.handshake_timeout, l.handshake_timeout);
+  EXPECT_EQ(limits.ping_interval, l.ping_interval);
+  EXPECT_EQ(limits.pong_timeout, l.pong_timeout);
+  EXPECT_EQ(limits.max_pings_per_second, l.max_pings_per_second);
+}
+
+constexpr char kFull[] = R"(
+websocket: {address: 0.0.0.0, port: 0}
+control:
+  address: "::1"
+  port: 1234
+admin: {enabled: false}
+endpoints:
+  - path: /ws
+    allowed_origins: [https://example.org, "http://localhost:3000"]
+  - path: /raw/feed
+    namespace: "null"
+    framing: RAW
+    ways: [ticket, WAY_MANUAL]
+    max_message_bytes: 3145728
+    pending_timeout: 1.5s
+limits:
+  max_connections: 5
+  max_connections_per_address: 2
+  max_connections_per_account: 3
+  max_pending_connections: 0
+  max_header_bytes: 2048
+  handshake_timeout: 500ms
+  ping_interval: 1m
+  pong_timeout: 2s
+  max_pings_per_second: 0
+shards: 3
+drain: {window: 0s}
+log: {level: debug, format: JSON}
+reflection: "off"
+)";
+
+TEST_F(ConfigTest, EveryKeyIsTaken) {
+  const absl::StatusOr<Config> config = Load(kFull);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->websocket().port(), 0u);
+  EXPECT_EQ(config->control().address(), "::1");
+  EXPECT_FALSE(config->admin().enabled());
+  EXPECT_EQ(config->shards(), 3u);
+  EXPECT_FALSE(WantsReflection(*config));
+  EXPECT_EQ(DrainWindow(*config), absl::ZeroDuration());
+  EXPECT_EQ(ToLogLevel(*config), LogLevel::kDebug);
+  EXPECT_EQ(ToLogFormat(*config), LogFormat::kJson);
+
+  const SettingsPtr settings = ToSettings(*config);
+  EXPECT_FALSE(settings->loopback_listener);
+  ASSERT_EQ(settings->endpoints.size(), 2u);
+  EXPECT_TRUE(settings->endpoints[0].allow_ticket);
+  EXPECT_FALSE(settings->endpoints[0].allow_pending)
+      << "who configures an endpoint asks for MANUAL";
+  EXPECT_THAT(settings->endpoints[0].allowed_origins,
+              ElementsAre("https://example.org", "http://localhost:3000"));
+  const EndpointSettings& raw = settings->endpoints[1];
+  EXPECT_EQ(raw.ns, "null");
+  EXPECT_EQ(raw.framing, Framing::kRaw);
+  EXPECT_TRUE(raw.allow_ticket);
+  EXPECT_TRUE(raw.allow_pending);
+  EXPECT_EQ(raw.max_message_bytes, 3u << 20);
+  EXPECT_EQ(raw.max_outbox_bytes, 6u << 20) << "follows the message size";
+  EXPECT_EQ(raw.pending_timeout, std::chrono::milliseconds(1500));
+  const Limits& limits = settings->limits;
+  EXPECT_EQ(limits.max_connections, 5u);
+  EXPECT_EQ(limits.max_connections_per_address, 2u);
+  EXPECT_EQ(limits.max_connections_per_account, 3u);
+  EXPECT_EQ(limits.max_pending_connections, 0u) << "an explicit 0 is seen";
+  EXPECT_EQ(limits.max_header_bytes, 2048u);
+  EXPECT_EQ(limits.handshake_timeout, std::chrono::milliseconds(500));
+  EXPECT_EQ(limits.ping_interval, std::chrono::minutes(1));
+  EXPECT_EQ(limits.pong_timeout, std::chrono::seconds(2));
+  EXPECT_EQ(limits.max_pings_per_second, 0u);
+}
+
+TEST_F(ConfigTest, JsonIsTakenToo) {
+  const absl::StatusOr<Config> config = Load(
+      "{\n\t\"websocket\": {\n\t\t\"port\": 9000\n\t},\n"
+      "\t\"endpoints\": [{\"path\": \"\\/ws\", \"framing\": "
+      "\"FRAMING_RAW\"}],\n"
+      "\t\"limits\": {\"ping_interval\": \"25s\"}\n}\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->websocket().port(), 9000u);
+  EXPECT_EQ(ToSettings(*config)->endpoints[0].framing, Framing::kRaw);
+}
+
+TEST_F(ConfigTest, EmptyFileAndEmptyKeysAreDefaults) {
+  for (const char* yaml : {"", "# nothing\n", "limits:\nlog: ~\n", "{}"}) {
+    const absl::StatusOr<Config> config = Load(yaml);
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_TRUE(MessageDifferencer::Equals(
+        *config, *LoadConfig({"", {}, {}, sources_.descriptor_limit})));
+  }
+}
+
+TEST_F(ConfigTest, PrintedConfigurationIsTheSameWhenRead) {
+  for (const std::string& yaml : {std::string(), std::string(kFull)}) {
+    const absl::StatusOr<Config> config = Load(yaml);
+    ASSERT_TRUE(config.ok()) << config.status();
+    const std::string printed = PrintConfig(*config);
+    const absl::StatusOr<Config> again = Load(printed);
+    ASSERT_TRUE(again.ok()) << again.status() << "\n" << printed;
+    EXPECT_TRUE(MessageDifferencer::Equals(*config, *again)) << printed;
+  }
+  EXPECT_THAT(
+      PrintConfig(*Load("")),
+      AllOf(HasSubstr("websocket:\n  address: \"127.0.0.1\"\n"),
+            HasSubstr("ways: [TICKET, MANUAL]"),
+            HasSubstr("ping_interval: 25s"), HasSubstr("reflection: AUTO")));
+}
+
+TEST_F(ConfigTest, FaultsNameLineKeyValueAndWhatIsAllowed) {
+  EXPECT_EQ(Fault("log: {}\nlimits:\n  max_conections: 3\n"),
+            ":3: there is no key \"limits.max_conections\"; did you mean "
+            "\"limits.max_connections\"?");
+  EXPECT_EQ(Fault("drain: {zzz: 1}"),
+            ":1: there is no key \"drain.zzz\"; known here are window");
+  EXPECT_EQ(Fault("\nwebsocket: {port: http}"),
+            ":2: websocket.port: \"http\" is not allowed; allowed is a whole "
+            "number from 0 to 4294967295");
+  EXPECT_EQ(Fault("websocket: {port: -1}"),
+            ":1: websocket.port: \"-1\" is not allowed; allowed is a whole "
+            "number from 0 to 4294967295");
+  EXPECT_EQ(Fault("websocket: {port: [1]}"),
+            ":1: websocket.port: a list is not allowed; allowed is a whole "
+            "number from 0 to 4294967295");
+  EXPECT_EQ(Fault("websocket: 8080"),
+            ":1: websocket: \"8080\" is not a map of keys; known here are "
+            "address, port");
+  EXPECT_EQ(Fault("endpoints: /ws"),
+            ":1: endpoints: \"/ws\" is not a list; allowed is a list, each "
+            "item a map of keys");
+  EXPECT_EQ(Fault("endpoints: []"),
+            ":1: endpoints: the list is empty; leave the key out for the "
+            "default");
+  EXPECT_EQ(Fault("endpoints:\n- {path: /a}\n- {path: /b, framing: XML}"),
+            ":3: endpoints[1].framing: \"XML\" is not allowed; allowed is one "
+            "of JSONRPC, RAW");
+  EXPECT_EQ(Fault("endpoints: [{path: /a, ways: [TICKET, UNSPECIFIED]}]"),
+            ":1: endpoints[0].ways[1]: \"UNSPECIFIED\" is not allowed; allowed "
+            "is one of TICKET, MANUAL");
+  EXPECT_EQ(Fault("drain: {window: 10}"),
+            ":1: drain.window: \"10\" is not allowed; allowed is a duration "
+            "such as \"25s\" or \"500ms\"");
+  EXPECT_EQ(Fault("admin: {enabled: yes}"),
+            ":1: admin.enabled: \"yes\" is not allowed; allowed is true or "
+            "false");
+  EXPECT_EQ(Fault("a: 1\n---\nb: 2\n"),
+            ":2: a second document begins; there must be one");
+  EXPECT_EQ(Fault("shards: 1\nshards: 2\n"),
+            ":2: the key \"shards\" is given twice");
+  // yaml-cpp's LoadAll never comes back from this one.
+  EXPECT_EQ(Fault(","), ":1: not YAML: no value can begin like this");
+  EXPECT_THAT(Fault("limits: [}"), HasSubstr(":1: not YAML: "));
+  EXPECT_THAT(Fault("[1]"), HasSubstr("a list is not a map of keys"));
+  EXPECT_THAT(Fault("? [a]\n: 1\n"), HasSubstr("a key must be a plain text"));
+}
+
+TEST_F(ConfigTest, EveryFaultIsTold) {
+  EXPECT_EQ(Fault("websocket: {port: 70000}\nshards: 300\n"),
+            "websocket.port: 70000 is out of range; allowed are 0 to 65535\n"
+            "shards: 300 is out of range; allowed are 1 to 256");
+}
+
+TEST_F(ConfigTest, ValuesAreHeldToTheRules) {
+  const struct {
+    const char* yaml;
+    const char* fault;
+  } kCases[] = {
+      {"limits: {max_header_bytes: 1023}",
+       "limits.max_header_bytes: 1023 is out of range; allowed are 1024 to "},
+      {"limits: {ping_interval: 0s}",
+       "limits.ping_interval: 0 is out of range; allowed are 100ms to 1h"},
+      {"limits: {pong_timeout: 6m}", "limits.pong_timeout: 6m is out of range"},
+      {"limits: {handshake_timeout: 61s}", "limits.handshake_timeout: 1m1s is"},
+      {"limits: {max_pings_per_second: 10001}", "limits.max_pings_per_second"},
+      {"drain: {window: 2h}", "drain.window: 2h is out of range"},
+      {"limits: {max_connections: 0}", "allowed are 1 to 19488"},
+      {"limits: {max_connections: 19489}",
+       "limits.max_connections: 19489 is out of range; allowed are 1 to 19488, "
+       "512 below what this process may open; raise the limit"},
+      {"endpoints: [{namespace: a}]", "endpoints[0].path: is required"},
+      {"endpoints: [{path: ws}]", "endpoints[0].path: \"ws\" is no path"},
+      {"endpoints: [{path: \"/ws?a=1\"}]", "\"/ws?a=1\" has a query"},
+      {"endpoints: [{path: \"/a b\"}]", "endpoints[0].path: \"/a b\" is no"},
+      {"endpoints: [{path: /a}, {path: /a}]",
+       "endpoints[1].path: \"/a\" is another endpoint's, too"},
+      {"endpoints: [{path: /a, namespace: Chat}]",
+       "endpoints[0].namespace: \"Chat\" is no name"},
+      {"endpoints: [{path: /a, namespace: \"\"}]", "\"\" is no name"},
+      {"endpoints: [{path: /a}, {path: /b, framing: RAW}]",
+       "endpoints[1].framing: RAW is not the framing of the other endpoints of "
+       "namespace \"default\", which is JSONRPC"},
+      {"endpoints: [{path: /a, max_message_bytes: 0}]",
+       "endpoints[0].max_message_bytes: 0 is out of range; allowed are 1 to "
+       "3145728"},
+      {"endpoints: [{path: /a, max_message_bytes: 3145729}]",
+       "allowed are 1 to 3145728"},
+      {"endpoints: [{path: /a, max_message_bytes: 18446744073709551615}]",
+       "allowed are 1 to 3145728"},
+      {"endpoints: [{path: /a, max_message_bytes: 100, max_outbox_bytes: 199}]",
+       "endpoints[0].max_outbox_bytes: 199 is out of range; allowed are 200 "},
+      {"endpoints: [{path: /a, pending_timeout: 1ms}]",
+       "endpoints[0].pending_timeout: 1ms is out of range"},
+      {"websocket: {address: localhost}",
+       "websocket.address: \"localhost\" is no IP address"},
+      {"control: {address: 0.0.0.0}",
+       "control.address: \"0.0.0.0\" is not on loopback"},
+      {"admin: {address: \"::\"}", "admin.address: \"::\" is not on loopback"},
+      {"control: {port: 8080}", "control.port: 8080 is the port of websocket"},
+  };
+  for (const auto& c : kCases) EXPECT_THAT(Fault(c.yaml), HasSubstr(c.fault));
+}
+
+TEST_F(ConfigTest, LoopbackIsMoreThanOneAddress) {
+  for (const char* address : {"127.0.0.2", "::1", "::ffff:127.0.0.1"}) {
+    EXPECT_TRUE(
+        Load(absl::StrCat("control: {address: \"", address, "\"}")).ok());
+  }
+  EXPECT_TRUE(Load("websocket: {address: \"::\"}").ok());
+  // A listener that is off is not asked.
+  EXPECT_TRUE(Load("admin: {enabled: false, port: 8080}").ok());
+}
+
+TEST_F(ConfigTest, OriginsAreWhatBrowsersSend) {
+  const auto load = [&](const char* origin) {
+    return Load(absl::StrCat("endpoints: [{path: /a, allowed_origins: [\"",
+                             origin, "\"]}]"))
+        .ok();
+  };
+  for (const char* origin :
+       {"*", "https://example.org", "http://localhost:3000",
+        "https://127.0.0.1:8443", "https://[::1]", "http://[::1]:8080",
+        "chrome-extension://abcdef", "https://xn--bcher-kva.example"}) {
+    EXPECT_TRUE(load(origin)) << origin;
+  }
+  for (const char* origin : {"",
+                             "null",
+                             "example.org",
+                             "https://",
+                             "://a",
+                             "https://example.org/",
+                             "https://example.org/path",
+                             "https://Example.org",
+                             "HTTPS://a",
+                             "https://example.org:443",
+                             "http://example.org:80",
+                             "https://a:0",
+                             "https://a:65536",
+                             "https://a:",
+                             "https://a:08",
+                             "https://a b",
+                             "https://user@a",
+                             "https://*.example.org",
+                             "https://[::1",
+                             "https://[zz]",
+                             "https://::1",
+                             "https://a?b",
+                             "https://a#b"}) {
+    EXPECT_FALSE(load(origin)) << origin;
+  }
+}
+
+TEST_F(ConfigTest, DeepAndExplodingTextsAreRefused) {
+  EXPECT_THAT(Fault(std::string(100, '[')), HasSubstr("not YAML"));
+  EXPECT_THAT(Fault(std::string(100, '[') + std::string(100, ']')),
+              HasSubstr("nested deeper than 16 levels"));
+  std::string bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n";
+  for (char c = 'b'; c < 'j'; ++c) {
+    const std::string alias = absl::StrCat("*", std::string(1, c - 1));
+    absl::StrAppend(&bomb, std::string(1, c), ": &", std::string(1, c), " [");
+    for (int i = 0; i < 10; ++i) absl::StrAppend(&bomb, alias, ", ");
+    absl::StrAppend(&bomb, "x]\n");
+  }
+  EXPECT_THAT(Fault(bomb), HasSubstr("more than 10000 values"));
+  EXPECT_THAT(Fault("a: &a [*a]"), HasSubstr("nested deeper"));
+  EXPECT_THAT(Fault(std::string(2 << 20, '#')), HasSubstr("is over"));
+}
+
+TEST_F(ConfigTest, FileThatCannotBeReadIsNamed) {
+  sources_.file = "/does/not/exist.yaml";
+  EXPECT_EQ(LoadConfig(sources_).status().message(),
+            "/does/not/exist.yaml: cannot be read: No such file or directory");
+  sources_.file = "/";
+  EXPECT_THAT(std::string(LoadConfig(sources_).status().message()),
+              HasSubstr("Is a directory"));
+}
+
+TEST_F(ConfigTest, FlagsWinOverTheEnvironmentAndThatOverTheFile) {
+  sources_.environment = {{"SOCKET_BROKER_WEBSOCKET_PORT", "2"},
+                          {"SOCKET_BROKER_CONTROL_PORT", "2"}};
+  sources_.flags = {{"--control-port", "control.port", "3"}};
+  const absl::StatusOr<Config> config = Load(
+      "websocket: {port: 1, address: 127.0.0.9}\ncontrol: {port: 1}\n"
+      "admin: {port: 1}\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->admin().port(), 1u);
+  EXPECT_EQ(config->websocket().port(), 2u);
+  EXPECT_EQ(config->control().port(), 3u);
+  EXPECT_EQ(config->websocket().address(), "127.0.0.9") << "the rest is kept";
+}
+
+TEST_F(ConfigTest, AListReplacesAList) {
+  sources_.environment = {
+      {"SOCKET_BROKER_ENDPOINTS", "[{path: /b, ways: [MANUAL]}]"}};
+  const absl::StatusOr<Config> config =
+      Load("endpoints: [{path: /a}, {path: /c}]");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->endpoints_size(), 1);
+  EXPECT_EQ(config->endpoints(0).path(), "/b");
+}
+
+TEST_F(ConfigTest, FaultsOfFlagsNameTheFlag) {
+  sources_.flags = {{"--websocket-port", "websocket.port", "x"},
+                    {"--set", "limits.max_conection", "1"},
+                    {"--set", "log.level.x", "1"},
+                    {"--set", "endpoints", "[}"},
+                    {"--set", "limits", "{zzz: 1}"}};
+  const std::string message(LoadConfig(sources_).status().message());
+  for (const char* fault :
+       {"--websocket-port: websocket.port: \"x\" is not allowed; allowed is a",
+        "--set: there is no key \"limits.max_conection\"; did you mean "
+        "\"limits.max_connections\"?",
+        "--set: there is no key \"log.level.x\": below \"log.level\" there is",
+        "--set: endpoints: 1: not YAML: ",
+        "--set:1: there is no key "
+        "\"limits.zzz\""}) {
+    EXPECT_THAT(message, HasSubstr(fault));
+  }
+}
+
+TEST_F(ConfigTest, UnknownVariablesAreRefusedButNotThoseOfOthers) {
+  sources_.environment = {{"SOCKET_BROKER_WEBSOCKET_PROT", "1"}};
+  EXPECT_EQ(LoadConfig(sources_).status().message(),
+            "SOCKET_BROKER_WEBSOCKET_PROT: there is no such variable; did you "
+            "mean SOCKET_BROKER_WEBSOCKET_PORT?");
+  sources_.environment = {
+      {"SOCKET_BROKER_ADDRESS", "brokerctl's"},
+      {"SOCKET_BROKER_SERVICE_HOST", "10.0.0.1"},
+      {"SOCKET_BROKER_SERVICE_PORT", "50051"},
+      {"SOCKET_BROKER_SERVICE_PORT_GRPC", "50051"},
+      {"SOCKET_BROKER_PORT", "tcp://10.0.0.1:50051"},
+      {"SOCKET_BROKER_PORT_50051_TCP", "tcp://10.0.0.1:50051"},
+      {"SOCKET_BROKER_PORT_50051_TCP_PROTO", "tcp"},
+      {"SOCKET_BROKER_PORT_50051_TCP_PORT", "50051"},
+      {"SOCKET_BROKER_PORT_50051_TCP_ADDR", "10.0.0.1"},
+      {"SOCKET_BROKER_ADMIN_PORT", "tcp://10.0.0.1:8081"},
+  };
+  const absl::StatusOr<Config> config = LoadConfig(sources_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->admin().port(), 8081u);
+}
+
+TEST_F(ConfigTest, TheFileMayComeFromTheEnvironment) {
+  ASSERT_TRUE(Load("shards: 7").ok());
+  sources_.file.clear();
+  sources_.environment = {{"SOCKET_BROKER_CONFIG", file_}};
+  EXPECT_EQ(LoadConfig(sources_)->shards(), 7u);
+}
+
+TEST_F(ConfigTest, EveryKeyHasAVariableOfItsOwn) {
+  std::set<std::string> names;
+  for (const std::string& path : AssignablePaths(*Config::descriptor())) {
+    std::string name = path;
+    for (char& c : name) c = c == '.' ? '_' : c;
+    EXPECT_TRUE(names.insert(name).second) << name;
+  }
+  EXPECT_GT(names.size(), 20u);
+}
+
+TEST_F(ConfigTest, FewDescriptorsAreAFaultOrALowLimit) {
+  sources_.descriptor_limit = 1024;
+  EXPECT_EQ(LoadConfig(sources_)->limits().max_connections(), 512u);
+  sources_.descriptor_limit = 256;
+  EXPECT_THAT(std::string(LoadConfig(sources_).status().message()),
+              HasSubstr("may open 256 descriptors"));
+  sources_.descriptor_limit = 1'000'000'000;
+  EXPECT_EQ(LoadConfig(sources_)->limits().max_connections(), 1'000'000u);
+}
+
+TEST_F(ConfigTest, KnowsWhatNeedsARestart) {
+  const Config running = *Load("{}");
+  EXPECT_THAT(KeysThatNeedRestart(running, running), IsEmpty());
+  EXPECT_THAT(
+      KeysThatNeedRestart(
+          running, *Load("log: {level: error}\ndrain: {window: 1s}\n"
+                         "endpoints: [{path: /x}]\nlimits: {ping_interval: "
+                         "1s}\n")),
+      IsEmpty());
+  EXPECT_THAT(
+      KeysThatNeedRestart(
+          running,
+          *Load("websocket: {port: 0, address: 0.0.0.0}\nshards: 99\n"
+                "control: {port: 0, address: 127.0.0.2}\nreflection: OFF\n"
+                "admin: {port: 0, address: 127.0.0.2, enabled: false}")),
+      ElementsAre("websocket.address", "websocket.port", "control.address",
+                  "control.port", "admin.address", "admin.port",
+                  "admin.enabled", "shards", "reflection"));
+}
+
+TEST_F(ConfigTest, AReloadKeepsWhatNeedsARestart) {
+  const Config running = *Load("websocket: {address: 0.0.0.0}");
+  Config loaded = *Load(
+      "websocket: {port: 0}\ncontrol: {port: 0}\nadmin: {port: 0}\n"
+      "shards: 99\nreflection: OFF\nlog: {level: error}");
+  KeepUntilRestart(running, loaded);
+  EXPECT_THAT(KeysThatNeedRestart(running, loaded), IsEmpty());
+  EXPECT_FALSE(ToSettings(loaded)->loopback_listener);
+  EXPECT_EQ(ToLogLevel(loaded), LogLevel::kError) << "the rest is new";
+}
+
+// broker/docs/configuration.md shows every key with its default.
+TEST_F(ConfigTest, TheDocumentationIsTrue) {
+  std::ifstream in(CONFIGURATION_MD);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const size_t begin = text.find("```yaml\n");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string yaml =
+      text.substr(begin + 8, text.find("```\n", begin + 8) - begin - 8);
+  const absl::StatusOr<Config> documented = Load(yaml);
+  ASSERT_TRUE(documented.ok()) << documented.status();
+  sources_.file.clear();
+  EXPECT_TRUE(MessageDifferencer::Equals(*documented, *LoadConfig(sources_)));
+
+  std::vector<std::string> paths = AssignablePaths(*Config::descriptor());
+  for (const std::string& key :
+       AssignablePaths(*Config::descriptor()
+                            ->FindFieldByName("endpoints")
+                            ->message_type())) {
+    paths.push_back(key);
+  }
+  for (const std::string& path : paths) {
+    EXPECT_THAT(yaml, HasSubstr(path.substr(path.rfind('.') + 1) + ":"));
+  }
+}
+
+}  // namespace
+}  // namespace broker

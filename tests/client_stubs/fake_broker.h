@@ -1,0 +1,247 @@
+// FakeBroker: a SocketBroker on a port of its own that keeps every request and
+// answers as the test says; an RPC without an answer is OK and empty.
+
+#pragma once
+
+#include <google/protobuf/message.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "socketbroker/v1/socket_broker.grpc.pb.h"
+
+namespace socketbroker {
+
+class FakeBroker final : public v1::SocketBroker::Service {
+ public:
+  FakeBroker() {
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                             &port);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+    address_ = "127.0.0.1:" + std::to_string(port);
+  }
+  ~FakeBroker() override {
+    EndWatches(grpc::Status::OK);
+    server_->Shutdown();
+  }
+
+  const std::string& address() const { return address_; }
+
+  // From now on `answer` answers the RPC that takes a Request.
+  template <typename Request, typename Response>
+  void On(std::function<grpc::Status(const Request&, Response*)> answer) {
+    std::lock_guard lock(mu_);
+    answers_[Request::descriptor()->full_name()] = std::make_shared<AnyAnswer>(
+        [answer](const google::protobuf::Message& request,
+                 google::protobuf::Message* response) {
+          return answer(static_cast<const Request&>(request),
+                        static_cast<Response*>(response));
+        });
+  }
+
+  // What a watch sends before it waits for EndWatches.
+  void OnWatch(std::vector<v1::WatchConnectionsResponse> responses) {
+    std::lock_guard lock(mu_);
+    watch_responses_ = std::move(responses);
+  }
+
+  // Ends every watch, also those to come.
+  void EndWatches(const grpc::Status& status) {
+    std::lock_guard lock(mu_);
+    watch_status_ = status;
+    watch_ended_.notify_all();
+  }
+
+  // All requests of one kind so far, in order.
+  template <typename Request>
+  std::vector<Request> Requests() const {
+    std::lock_guard lock(mu_);
+    std::vector<Request> requests;
+    for (const auto& request : requests_) {
+      if (const auto* same = dynamic_cast<const Request*>(request.get())) {
+        requests.push_back(*same);
+      }
+    }
+    return requests;
+  }
+
+  // What came with the last call.
+  std::multimap<std::string, std::string> metadata() const {
+    std::lock_guard lock(mu_);
+    return metadata_;
+  }
+  std::chrono::system_clock::time_point deadline() const {
+    std::lock_guard lock(mu_);
+    return deadline_;
+  }
+
+  grpc::Status AddConnection(grpc::ServerContext* context,
+                             const v1::AddConnectionRequest* request,
+                             v1::AddConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status AdmitConnection(grpc::ServerContext* context,
+                               const v1::AdmitConnectionRequest* request,
+                               v1::AdmitConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status UpdateConnection(
+      grpc::ServerContext* context, const v1::UpdateConnectionRequest* request,
+      v1::UpdateConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status UpdateConnectionsFiltered(
+      grpc::ServerContext* context,
+      const v1::UpdateConnectionsFilteredRequest* request,
+      v1::UpdateConnectionsFilteredResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status RemoveConnection(
+      grpc::ServerContext* context, const v1::RemoveConnectionRequest* request,
+      v1::RemoveConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status CreateTicket(grpc::ServerContext* context,
+                            const v1::CreateTicketRequest* request,
+                            v1::CreateTicketResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status CloseSocketsForSession(
+      grpc::ServerContext* context,
+      const v1::CloseSocketsForSessionRequest* request,
+      v1::CloseSocketsForSessionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status CloseSocketsForAccount(
+      grpc::ServerContext* context,
+      const v1::CloseSocketsForAccountRequest* request,
+      v1::CloseSocketsForAccountResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status CloseSocketsForToken(
+      grpc::ServerContext* context,
+      const v1::CloseSocketsForTokenRequest* request,
+      v1::CloseSocketsForTokenResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status CloseSocketsFiltered(
+      grpc::ServerContext* context,
+      const v1::CloseSocketsFilteredRequest* request,
+      v1::CloseSocketsFilteredResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status ListRevocations(grpc::ServerContext* context,
+                               const v1::ListRevocationsRequest* request,
+                               v1::ListRevocationsResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status LiftRevocation(grpc::ServerContext* context,
+                              const v1::LiftRevocationRequest* request,
+                              v1::LiftRevocationResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status Send(grpc::ServerContext* context,
+                    const v1::SendRequest* request,
+                    v1::SendResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status SendToConnection(
+      grpc::ServerContext* context, const v1::SendToConnectionRequest* request,
+      v1::SendToConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status SendToAccount(grpc::ServerContext* context,
+                             const v1::SendToAccountRequest* request,
+                             v1::SendToAccountResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status BroadcastFiltered(
+      grpc::ServerContext* context, const v1::BroadcastFilteredRequest* request,
+      v1::BroadcastFilteredResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status GetConnection(grpc::ServerContext* context,
+                             const v1::GetConnectionRequest* request,
+                             v1::GetConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status ListConnections(grpc::ServerContext* context,
+                               const v1::ListConnectionsRequest* request,
+                               v1::ListConnectionsResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status CountConnections(
+      grpc::ServerContext* context, const v1::CountConnectionsRequest* request,
+      v1::CountConnectionsResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status GetBrokerInfo(grpc::ServerContext* context,
+                             const v1::GetBrokerInfoRequest* request,
+                             v1::GetBrokerInfoResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  grpc::Status WatchConnections(
+      grpc::ServerContext* context, const v1::WatchConnectionsRequest* request,
+      grpc::ServerWriter<v1::WatchConnectionsResponse>* writer) override {
+    Keep(*context, *request);
+    std::unique_lock lock(mu_);
+    for (const auto& response : watch_responses_) writer->Write(response);
+    watch_ended_.wait(lock, [this] { return watch_status_.has_value(); });
+    return *watch_status_;
+  }
+
+ private:
+  using AnyAnswer = std::function<grpc::Status(const google::protobuf::Message&,
+                                               google::protobuf::Message*)>;
+
+  void Keep(const grpc::ServerContext& context,
+            const google::protobuf::Message& request) {
+    std::lock_guard lock(mu_);
+    requests_.emplace_back(request.New())->CopyFrom(request);
+    deadline_ = context.deadline();
+    metadata_.clear();
+    for (const auto& [key, value] : context.client_metadata()) {
+      metadata_.emplace(std::string(key.data(), key.size()),
+                        std::string(value.data(), value.size()));
+    }
+  }
+
+  grpc::Status Answer(const grpc::ServerContext& context,
+                      const google::protobuf::Message& request,
+                      google::protobuf::Message* response) {
+    Keep(context, request);
+    std::shared_ptr<AnyAnswer> answer;
+    {
+      std::lock_guard lock(mu_);
+      const auto found = answers_.find(request.GetDescriptor()->full_name());
+      if (found == answers_.end()) return grpc::Status::OK;
+      answer = found->second;
+    }
+    return (*answer)(request, response);
+  }
+
+  mutable std::mutex mu_;
+  std::map<std::string, std::shared_ptr<AnyAnswer>> answers_;
+  std::vector<v1::WatchConnectionsResponse> watch_responses_;
+  std::optional<grpc::Status> watch_status_;
+  std::condition_variable watch_ended_;
+  std::vector<std::unique_ptr<google::protobuf::Message>> requests_;
+  std::multimap<std::string, std::string> metadata_;
+  std::chrono::system_clock::time_point deadline_;
+  std::string address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace socketbroker

@@ -1,0 +1,144 @@
+"""FakeBroker: a SocketBroker on a port of its own.
+
+It keeps every request and answers as the test says; an RPC without an answer is
+OK and empty.
+"""
+
+import contextlib
+import threading
+from concurrent import futures
+
+import grpc
+from google.protobuf import any_pb2
+from socketbroker._rpc import error_details_pb2, status_pb2
+from socketbroker.v1 import socket_broker_pb2 as pb
+from socketbroker.v1 import socket_broker_pb2_grpc
+
+METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["SocketBroker"].methods]
+
+
+class Refusal(Exception):
+    """What an answer raises to refuse: becomes a status with google.rpc details."""
+
+    def __init__(self, code, message, reason="", violations=(), domain="socketbroker", details=None):
+        super().__init__(message)
+        self.code = code
+        self.details = self._details(message, reason, violations, domain) if details is None else details
+
+    def _details(self, message, reason, violations, domain):
+        status = status_pb2.Status(code=self.code.value[0], message=message)
+        if violations:
+            bad = error_details_pb2.BadRequest()
+            for field, description in violations:
+                bad.field_violations.add(field=field, description=description)
+            status.details.append(_pack("BadRequest", bad))
+        if reason:
+            info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"limit": "7"})
+            status.details.append(_pack("ErrorInfo", info))
+        return status.SerializeToString()
+
+
+def _pack(name, message):
+    return any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{name}", value=message.SerializeToString())
+
+
+class FakeBroker:
+    def __init__(self):
+        self.answers = {}
+        self.requests = []
+        self.metadata = {}
+        self.time_remaining = None
+        self._lock = threading.Lock()
+        self._watch_ends = []
+        servicer = socket_broker_pb2_grpc.SocketBrokerServicer()
+        for name in METHODS:
+            handler = self._watch if name == "WatchConnections" else self._unary(name)
+            setattr(servicer, name, handler)
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+        socket_broker_pb2_grpc.add_SocketBrokerServicer_to_server(servicer, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with self._lock:
+            for end in self._watch_ends:
+                end.set()
+        self._server.stop(None).wait()
+
+    def on(self, name, answer):
+        """`answer` is a response, a Refusal, a function of the request, or a list of these for one call each.
+
+        For WatchConnections: a list of responses, and a Refusal at its end; without
+        one the watch stays open until the client or the test ends.
+        """
+        self.answers[name] = answer
+
+    @contextlib.contextmanager
+    def stuck(self, name):
+        """Within the block one RPC is not answered."""
+        end = threading.Event()
+
+        def answer(_):
+            end.wait()
+            return getattr(pb, f"{name}Response")()
+
+        self.on(name, answer)
+        try:
+            yield
+        finally:
+            end.set()
+
+    def of(self, name):
+        """All requests of one RPC so far."""
+        with self._lock:
+            return [request for kept, request in self.requests if kept == name]
+
+    @property
+    def names(self):
+        with self._lock:
+            return [name for name, _ in self.requests]
+
+    def _keep(self, name, request, context):
+        with self._lock:
+            self.requests.append((name, request))
+            self.metadata = dict(context.invocation_metadata())
+            self.time_remaining = context.time_remaining()
+
+    def _unary(self, name):
+        response_type = getattr(pb, f"{name}Response")
+
+        def handle(request, context):
+            self._keep(name, request, context)
+            answer = self.answers.get(name, response_type())
+            if isinstance(answer, list):
+                answer = answer.pop(0)
+            try:
+                if callable(answer):
+                    answer = answer(request)
+                if isinstance(answer, Refusal):
+                    raise answer
+                return answer
+            except Refusal as refusal:
+                return self._refuse(context, refusal)
+
+        return handle
+
+    def _watch(self, request, context):
+        self._keep("WatchConnections", request, context)
+        for answer in self.answers.get("WatchConnections", []):
+            if isinstance(answer, Refusal):
+                self._refuse(context, answer)
+            yield answer
+        end = threading.Event()
+        with self._lock:
+            self._watch_ends.append(end)
+        if context.add_callback(end.set):
+            end.wait()
+
+    @staticmethod
+    def _refuse(context, refusal):
+        context.set_trailing_metadata((("grpc-status-details-bin", refusal.details),))
+        context.abort(refusal.code, str(refusal))

@@ -1,0 +1,197 @@
+"""The Python client against a fake broker: what it adds to the generated stubs."""
+
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+
+import grpc
+import pytest
+import socketbroker
+from fake_broker import METHODS, Refusal
+from socketbroker.v1 import connection_pb2
+from socketbroker.v1 import socket_broker_pb2 as pb
+
+FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+
+
+def snake_case(name):
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def growing_epochs(first):
+    """Epochs grow with every look at the broker, as if somebody revoked between."""
+    epochs = iter(range(first, first + 100))
+    return lambda _: pb.GetBrokerInfoResponse(epoch=next(epochs))
+
+
+def identity(account="a1"):
+    return connection_pb2.Identity(account_id=account)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "WatchConnections"])
+def test_has_one_method_for_every_rpc(broker, client, name):
+    response = getattr(client, snake_case(name))(getattr(pb, f"{name}Request")())
+    assert type(response) is getattr(pb, f"{name}Response")
+    assert broker.names == [name]
+
+
+def test_gives_every_call_the_default_timeout(broker, client):
+    client.send(pb.SendRequest())
+    assert 8 < broker.time_remaining <= 10
+
+
+def test_takes_a_timeout_for_one_call(broker, client):
+    client.send(pb.SendRequest(), timeout=3600)
+    assert broker.time_remaining > 3000
+
+
+def test_adds_metadata_to_every_call(broker):
+    with socketbroker.Client(broker.address, metadata=lambda: [("authorization", "Bearer k1")]) as client:
+        client.send(pb.SendRequest())
+    assert broker.metadata["authorization"] == "Bearer k1"
+
+
+def test_waits_for_a_ready_connection_until_the_timeout():
+    with socketbroker.Client("unix:/nonexistent/broker.sock") as waiting:
+        with pytest.raises(socketbroker.BrokerError) as raised:
+            waiting.send(pb.SendRequest(), timeout=0.05)
+    assert raised.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    with socketbroker.Client("unix:/nonexistent/broker.sock", wait_for_ready=False) as hasty:
+        with pytest.raises(socketbroker.BrokerError) as raised:
+            hasty.send(pb.SendRequest())
+    assert raised.value.code == grpc.StatusCode.UNAVAILABLE
+
+
+def test_remembers_the_newest_epoch_of_any_answer(broker, client):
+    assert client.newest_epoch == 0
+    for epoch, newest in ((20, 20), (30, 30), (25, 30)):
+        broker.on("CloseSocketsForToken", pb.CloseSocketsForTokenResponse(epoch=epoch))
+        client.close_sockets_for_token(pb.CloseSocketsForTokenRequest())
+        assert client.newest_epoch == newest
+
+
+def test_takes_the_epoch_before_it_verifies(broker, client):
+    broker.on("GetBrokerInfo", growing_epochs(5))
+    broker.on("CreateTicket", pb.CreateTicketResponse(ticket="secret"))
+
+    def verify():
+        assert broker.names == ["GetBrokerInfo"]
+        # Somebody revokes and this client hears of it: too late to count.
+        client.get_broker_info(pb.GetBrokerInfoRequest())
+        return identity()
+
+    given = pb.CreateTicketRequest(namespace="n", verified_at_epoch=99)
+    assert client.create_ticket_verified(given, verify).ticket == "secret"
+    [sent] = broker.of("CreateTicket")
+    assert sent == pb.CreateTicketRequest(namespace="n", verified_at_epoch=5, identity=identity())
+    assert given == pb.CreateTicketRequest(namespace="n", verified_at_epoch=99)
+    assert client.newest_epoch == 6
+
+
+def test_uses_the_epoch_it_knows(broker, client):
+    broker.on("GetBrokerInfo", growing_epochs(5))
+    for _ in range(2):
+        client.create_ticket_verified(pb.CreateTicketRequest(), identity)
+    assert broker.names == ["GetBrokerInfo", "CreateTicket", "CreateTicket"]
+
+
+@pytest.mark.parametrize("reason", ["CREDENTIAL_REVOKED", "EPOCH_TOO_OLD"])
+def test_verifies_again_and_retries_once_when_revoked_or_too_old(broker, client, reason):
+    broker.on("GetBrokerInfo", growing_epochs(5))
+    bound = pb.AddConnectionResponse(connection=connection_pb2.Connection(version=1))
+    broker.on("AddConnection", [Refusal(FAILED_PRECONDITION, "no", reason), bound])
+    accounts = iter(["a1", "a2"])
+    response = client.add_connection_verified(pb.AddConnectionRequest(), lambda: identity(next(accounts)))
+    assert response == bound
+    assert [(r.verified_at_epoch, r.identity.account_id) for r in broker.of("AddConnection")] == [(5, "a1"), (6, "a2")]
+
+
+def test_gives_up_when_revoked_twice(broker, client):
+    broker.on("GetBrokerInfo", growing_epochs(5))
+    broker.on("CreateTicket", Refusal(FAILED_PRECONDITION, "no", "CREDENTIAL_REVOKED"))
+    with pytest.raises(socketbroker.BrokerError) as raised:
+        client.create_ticket_verified(pb.CreateTicketRequest(), identity)
+    assert raised.value.reason == "CREDENTIAL_REVOKED"
+    assert [r.verified_at_epoch for r in broker.of("CreateTicket")] == [5, 6]
+
+
+def test_does_not_retry_other_refusals(broker, client):
+    broker.on("GetBrokerInfo", growing_epochs(5))
+    broker.on("CreateTicket", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "CREDENTIAL_REVOKED"))
+    with pytest.raises(socketbroker.BrokerError):
+        client.create_ticket_verified(pb.CreateTicketRequest(), identity)
+    assert len(broker.of("CreateTicket")) == 1
+
+
+@pytest.mark.parametrize("answer", [None, True, {}])
+def test_binds_nothing_when_verify_forgets_to_answer(broker, client, answer):
+    with pytest.raises(TypeError):
+        client.create_ticket_verified(pb.CreateTicketRequest(), lambda: answer)
+    assert broker.of("CreateTicket") == []
+
+
+def test_binds_nothing_that_does_not_verify(broker, client):
+    broker.on("CreateTicket", Refusal(FAILED_PRECONDITION, "no", "CREDENTIAL_REVOKED"))
+    looks = iter([identity()])
+    with pytest.raises(StopIteration):
+        client.create_ticket_verified(pb.CreateTicketRequest(), lambda: next(looks))
+    assert len(broker.of("CreateTicket")) == 1
+
+
+def test_errors_tell_reason_metadata_and_violations(broker, client):
+    violation = ("identity.account_id", "is empty; 1 to 256 bytes are allowed")
+    broker.on("CreateTicket", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "wrong", "R", [violation]))
+    with pytest.raises(socketbroker.BrokerError) as raised:
+        client.create_ticket(pb.CreateTicketRequest())
+    error = raised.value
+    assert (error.code, error.message, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "wrong", "R")
+    assert error.metadata == {"limit": "7"}
+    assert error.violations == [socketbroker.FieldViolation(*violation)]
+    assert str(error) == "INVALID_ARGUMENT: wrong (R)"
+
+
+def test_errors_leave_out_what_is_not_the_brokers_or_not_readable(broker, client):
+    internal = grpc.StatusCode.INTERNAL
+    for refusal in (Refusal(internal, "m", "R", domain="elsewhere"), Refusal(internal, "m", details=b"\x1a\xff")):
+        broker.on("Send", refusal)
+        with pytest.raises(socketbroker.BrokerError) as raised:
+            client.send(pb.SendRequest())
+        assert (raised.value.message, raised.value.reason) == ("m", "")
+
+
+def test_watch_reads_in_order_and_tells_why_it_ended(broker, client):
+    added = pb.WatchConnectionsResponse(added=connection_pb2.Connection(connection_id="c1"))
+    end = pb.WatchConnectionsResponse(snapshot_end=pb.SnapshotEnd())
+    broker.on("WatchConnections", [added, end, Refusal(grpc.StatusCode.ABORTED, "slow", "WATCH_TOO_SLOW")])
+    watch = client.watch_connections(pb.WatchConnectionsRequest())
+    assert [next(watch), next(watch)] == [added, end]
+    with pytest.raises(socketbroker.BrokerError) as raised:
+        next(watch)
+    assert raised.value.reason == "WATCH_TOO_SLOW"
+
+
+def test_watch_ends_silently_when_it_is_cancelled(broker, client):
+    broker.on("WatchConnections", [pb.WatchConnectionsResponse()])
+    with client.watch_connections(pb.WatchConnectionsRequest()) as watch:
+        next(watch)
+        threading.Thread(target=watch.cancel).start()
+        assert list(watch) == []
+
+
+def test_shares_a_process_with_googleapis_common_protos():
+    """Whoever registers google/rpc first: neither notices the other."""
+    program = """
+        from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool
+        def common_protos():
+            file = descriptor_pb2.FileDescriptorProto(name="google/rpc/status.proto", package="google.rpc",
+                                                      syntax="proto3")
+            file.message_type.add(name="Status").field.add(name="other", number=9, type=9, label=1)
+            descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
+        {first}
+        {second}
+    """
+    for order in (("common_protos()", "import socketbroker"), ("import socketbroker", "common_protos()")):
+        code = textwrap.dedent(program).format(first=order[0], second=order[1])
+        subprocess.run([sys.executable, "-c", code], check=True)

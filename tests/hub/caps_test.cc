@@ -1,0 +1,85 @@
+#include "broker/hub/caps.h"
+
+#include <optional>
+
+#include "gtest/gtest.h"
+
+namespace broker {
+namespace {
+
+Limits Some() {
+  Limits limits;
+  limits.max_connections = 2;
+  limits.max_connections_per_address = 1;
+  limits.max_connections_per_account = 1;
+  limits.max_pending_connections = 1;
+  return limits;
+}
+
+TEST(CapsTest, TellsWhichSocketLimitIsPassed) {
+  Caps caps(Some());
+  SocketOverload overload{};
+  const SocketLease one = caps.OpenSocket("10.0.0.1", overload);
+  EXPECT_EQ(overload, SocketOverload::kNone);
+  const SocketLease two = caps.OpenSocket("10.0.0.1", overload);
+  EXPECT_TRUE(two);
+  EXPECT_EQ(overload, SocketOverload::kAddress);
+  const SocketLease three = caps.OpenSocket("10.0.0.2", overload);
+  EXPECT_TRUE(three);
+  EXPECT_EQ(overload, SocketOverload::kTotal);
+  EXPECT_EQ(caps.sockets(), 3u);
+}
+
+TEST(CapsTest, BeyondTheHeadroomThereIsNoLease) {
+  Caps caps(Some());
+  SocketOverload overload{};
+  std::vector<SocketLease> leases;
+  for (uint64_t i = 0; i < 2 + Caps::kRefusalHeadroom; ++i) {
+    leases.push_back(caps.OpenSocket("10.0.0.1", overload));
+    ASSERT_TRUE(leases.back());
+  }
+  EXPECT_FALSE(caps.OpenSocket("10.0.0.1", overload));
+  leases.pop_back();
+  EXPECT_TRUE(caps.OpenSocket("10.0.0.1", overload));
+}
+
+TEST(CapsTest, ALeaseGivesItsPlaceBackOnceHoweverItMoves) {
+  Caps caps(Some());
+  AccountLease one = caps.JoinAccount("ns", "a");
+  EXPECT_TRUE(one);
+  EXPECT_FALSE(caps.JoinAccount("ns", "a"));
+  EXPECT_TRUE(caps.JoinAccount("other", "a"));
+  EXPECT_TRUE(caps.JoinAccount("ns", "b"));
+  AccountLease moved = std::move(one);
+  one.Release();
+  EXPECT_FALSE(caps.JoinAccount("ns", "a"));
+  moved = AccountLease();
+  EXPECT_TRUE(caps.JoinAccount("ns", "a"));
+}
+
+TEST(CapsTest, PendingHaveALimitOfTheirOwn) {
+  Caps caps(Some());
+  PendingLease one = caps.JoinPending();
+  EXPECT_FALSE(caps.JoinPending());
+  one.Release();
+  EXPECT_TRUE(caps.JoinPending());
+}
+
+TEST(CapsTest, ZeroIsNoLimit) {
+  Limits limits = Some();
+  limits.max_connections_per_account = 0;
+  limits.max_connections_per_address = 0;
+  Caps caps(limits);
+  std::vector<AccountLease> leases;
+  for (int i = 0; i < 100; ++i) {
+    leases.push_back(caps.JoinAccount("ns", "a"));
+    EXPECT_TRUE(leases.back());
+  }
+  SocketOverload overload{};
+  const SocketLease one = caps.OpenSocket("10.0.0.1", overload);
+  const SocketLease two = caps.OpenSocket("10.0.0.1", overload);
+  EXPECT_EQ(overload, SocketOverload::kNone);
+}
+
+}  // namespace
+}  // namespace broker

@@ -1,0 +1,1 @@
+from harness.start import broker, start_broker  # noqa: F401 (fixtures)

@@ -1,0 +1,27 @@
+"""The pytest fixtures that start brokers."""
+
+import pytest
+
+from harness.broker import Broker
+
+
+@pytest.fixture
+def start_broker(tmp_path_factory):
+    """Starts brokers that must be alive at the end of the test, and end cleanly."""
+    brokers = []
+
+    def start(*arguments, **options):
+        broker = Broker(tmp_path_factory.mktemp("broker"), *arguments, **options)
+        brokers.append(broker)
+        return broker
+
+    yield start
+    codes = [broker.stop() for broker in brokers]
+    for broker, code in zip(brokers, codes):
+        assert code == 0, f"exit code {code}:\n{broker.log()}"
+
+
+@pytest.fixture
+def broker(start_broker):
+    """A broker without any configuration but its ports."""
+    return start_broker()

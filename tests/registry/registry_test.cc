@@ -1,0 +1,199 @@
+// Registry against a linear scan: random connections come, change and go, and
+// every selection must find exactly what looking at all of them finds.
+
+#include "broker/registry/registry.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "broker/filter/compiler.h"
+#include "broker/filter/text_parser.h"
+#include "gtest/gtest.h"
+
+namespace broker {
+namespace {
+
+PredicatePtr Where(const std::string& text) {
+  return *CompileFilter(*ParseFilter(text));
+}
+
+class Model {
+ public:
+  explicit Model(uint32_t seed) : random_(seed) {}
+
+  void Step() {
+    const int what = Roll(10);
+    if (what < 4 || all_.empty()) {
+      const Slot slot = FreeSlot();
+      all_[slot] = NewInfo();
+      registry_.Insert(slot, all_[slot]);
+    } else if (what < 7) {
+      const Slot slot = AnySlot();
+      auto changed = std::make_shared<ConnectionInfo>(*all_[slot]);
+      if (Roll(2) == 0) changed->identity = NewIdentity();
+      changed->state = static_cast<ConnectionState>(Roll(3));
+      all_[slot] = changed;
+      registry_.Replace(slot, changed);
+    } else {
+      const Slot slot = AnySlot();
+      registry_.Erase(slot);
+      all_.erase(slot);
+    }
+  }
+
+  void Check() {
+    const std::string& text = kFilters[Roll(kFilters.size())];
+    const PredicatePtr predicate =
+        text.empty() ? Predicate::All() : Where(text);
+    const States states = RandomStates();
+    const std::optional<std::string> ns =
+        Roll(3) == 0 ? std::nullopt : std::optional(kNamespaces[Roll(2)]);
+    std::vector<Slot> found;
+    registry_.Select(ns, *predicate, states, found);
+    EXPECT_TRUE(Same(found, [&](const ConnectionInfo& c) {
+      return (!ns || c.ns == *ns) && states.Has(c.state) &&
+             predicate->Matches(c);
+    })) << text;
+    CheckTarget(states);
+    CheckPages(*predicate, states);
+  }
+
+ private:
+  static inline const std::vector<std::string> kNamespaces = {"default", "b"};
+  static inline const std::vector<std::string> kFilters = {
+      "",
+      "account_id = a1",
+      "account_id = a1 OR groups:g2",
+      "groups:g1 OR groups:g2 OR groups:g3",
+      "groups:g1 AND NOT groups:g2",
+      "token_hash = s1",
+      "api_token_id IN (t1, t2)",
+      "NOT account_id = a1",
+      "labels.x = 1 AND account_id = a2",
+      "labels.x = 1",
+      "credential = DAEMON",
+      "account_id = nobody",
+      "token_hash:*"};
+
+  void CheckTarget(States states) {
+    RevocationTarget target;
+    target.kind = static_cast<RevocationTarget::Kind>(Roll(3));
+    target.key = std::string(1, "sat"[static_cast<int>(target.kind)]) +
+                 std::to_string(Roll(3));
+    if (target.kind == RevocationTarget::Kind::kAccount && Roll(2) == 0) {
+      target.keep_token_hash = "s" + std::to_string(Roll(3));
+    }
+    if (Roll(2) == 0) target.ns = kNamespaces[Roll(2)];
+    std::vector<Slot> found;
+    registry_.Select(target, states, found);
+    EXPECT_TRUE(Same(found, [&](const ConnectionInfo& c) {
+      return states.Has(c.state) && target.Covers(c);
+    })) << target.key;
+  }
+
+  void CheckPages(const Predicate& predicate, States states) {
+    std::vector<ConnectionId> expected;
+    for (const auto& [slot, info] : all_) {
+      if (info->ns == "default" && states.Has(info->state) &&
+          predicate.Matches(*info)) {
+        expected.push_back(info->id);
+      }
+    }
+    std::sort(expected.begin(), expected.end());
+    std::vector<ConnectionId> paged;
+    while (true) {
+      const auto page =
+          registry_.Page("default", predicate, states,
+                         paged.empty() ? ConnectionId() : paged.back(), 3);
+      if (page.empty()) break;
+      for (const auto& info : page) paged.push_back(info->id);
+    }
+    EXPECT_EQ(paged, expected);
+  }
+
+  template <typename F>
+  ::testing::AssertionResult Same(std::vector<Slot> found, F fits) {
+    std::vector<Slot> expected;
+    for (const auto& [slot, info] : all_) {
+      if (fits(*info)) expected.push_back(slot);
+    }
+    std::sort(found.begin(), found.end());
+    if (found == expected) return ::testing::AssertionSuccess();
+    return ::testing::AssertionFailure()
+           << "found " << found.size() << ", not " << expected.size();
+  }
+
+  int Roll(size_t sides) {
+    return static_cast<int>(random_() % static_cast<uint32_t>(sides));
+  }
+  Slot FreeSlot() {
+    Slot slot = 0;
+    while (all_.count(slot) != 0) ++slot;
+    return slot;
+  }
+  Slot AnySlot() { return std::next(all_.begin(), Roll(all_.size()))->first; }
+  States RandomStates() {
+    States states;
+    for (int s = 0; s < 3; ++s) {
+      if (Roll(2) == 0) states.Add(static_cast<ConnectionState>(s));
+    }
+    return states;
+  }
+  std::shared_ptr<const Identity> NewIdentity() {
+    if (Roll(5) == 0) return nullptr;
+    auto identity = std::make_shared<Identity>();
+    identity->account_id = "a" + std::to_string(Roll(3));
+    if (Roll(3) == 0)
+      identity->token_hash = "s" + std::to_string(Roll(3));
+    else if (Roll(2) == 0)
+      identity->api_token_id = "t" + std::to_string(Roll(3));
+    for (int g = 0; g < 4; ++g) {
+      if (Roll(2) == 0) identity->groups.push_back("g" + std::to_string(g));
+    }
+    if (Roll(2) == 0) identity->labels = {{"x", std::to_string(Roll(2))}};
+    return identity;
+  }
+  ConnectionInfoPtr NewInfo() {
+    auto info = std::make_shared<ConnectionInfo>();
+    info->id = Uuid::Make(absl::FromUnixSeconds(1'800'000'000));
+    info->ns = kNamespaces[Roll(2)];
+    info->state = static_cast<ConnectionState>(Roll(3));
+    info->identity = NewIdentity();
+    return info;
+  }
+
+  std::mt19937 random_;
+  Registry registry_;
+  std::map<Slot, ConnectionInfoPtr> all_;
+};
+
+TEST(RegistryTest, FindsWhatALinearScanFinds) {
+  for (uint32_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Model model(seed);
+    for (int i = 0; i < 300; ++i) {
+      model.Step();
+      model.Check();
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+TEST(RegistryTest, FindsByIdInAnyNamespaceUntilErased) {
+  Registry registry;
+  auto info = std::make_shared<ConnectionInfo>();
+  info->id = Uuid::Make(absl::Now());
+  info->ns = "other";
+  registry.Insert(5, info);
+  EXPECT_EQ(registry.Find(info->id), 5u);
+  EXPECT_TRUE(registry.Has(5));
+  EXPECT_EQ(registry.CountByNamespace().at("other").pending, 1u);
+  registry.Erase(5);
+  EXPECT_EQ(registry.Find(info->id), std::nullopt);
+  EXPECT_FALSE(registry.Has(5));
+  EXPECT_EQ(registry.size(), 0u);
+}
+
+}  // namespace
+}  // namespace broker

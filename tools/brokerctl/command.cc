@@ -1,0 +1,87 @@
+#include "tools/brokerctl/command.h"
+
+#include <iostream>
+
+#include "tools/brokerctl/output.h"
+
+namespace brokerctl {
+namespace {
+
+const char* CodeName(grpc::StatusCode code) {
+  static constexpr const char* kNames[] = {
+      "OK",
+      "CANCELLED",
+      "UNKNOWN",
+      "INVALID_ARGUMENT",
+      "DEADLINE_EXCEEDED",
+      "NOT_FOUND",
+      "ALREADY_EXISTS",
+      "PERMISSION_DENIED",
+      "RESOURCE_EXHAUSTED",
+      "FAILED_PRECONDITION",
+      "ABORTED",
+      "OUT_OF_RANGE",
+      "UNIMPLEMENTED",
+      "INTERNAL",
+      "UNAVAILABLE",
+      "DATA_LOSS",
+      "UNAUTHENTICATED",
+  };
+  const bool known = code >= 0 && static_cast<size_t>(code) < std::size(kNames);
+  return known ? kNames[code] : "UNKNOWN";
+}
+
+}  // namespace
+
+socketbroker::Client& Command::client() {
+  if (!client_) {
+    socketbroker::ClientOptions options;
+    options.deadline = timeout;
+    // An operator would rather hear at once that nobody listens.
+    options.wait_for_ready = false;
+    client_.emplace(address, options);
+  }
+  return *client_;
+}
+
+int Command::Fail(const grpc::Status& status) const {
+  const socketbroker::ErrorDetails details =
+      socketbroker::GetErrorDetails(status);
+  const std::string message = Printable(status.error_message());
+  // With a reason it comes from the broker, which therefore was reached.
+  if (details.reason.empty()) {
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+      std::cerr << "brokerctl: cannot reach the broker at " << address << ": "
+                << message << "\n";
+      return kUnreachable;
+    }
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+      std::cerr << "brokerctl: the broker at " << address
+                << " did not answer within " << timeout.count()
+                << " ms; --timeout gives it longer\n";
+      return kUnreachable;
+    }
+  }
+  std::cerr << "brokerctl: the broker refused: "
+            << CodeName(status.error_code()) << ": " << message;
+  if (!details.reason.empty()) {
+    std::cerr << " (" << Printable(details.reason) << ")";
+  }
+  std::cerr << "\n";
+  for (const auto& violation : details.violations) {
+    const std::string line =
+        Printable(violation.field + ": " + violation.description);
+    // The first is often the message itself.
+    if (line != message) std::cerr << "  " << line << "\n";
+  }
+  return kRefused;
+}
+
+CLI::App* AddGroup(CLI::App& app, const std::string& name,
+                   const std::string& description) {
+  CLI::App* group = app.add_subcommand(name, description);
+  group->require_subcommand(1);
+  return group;
+}
+
+}  // namespace brokerctl

@@ -1,0 +1,91 @@
+# broker_module() and broker_test(): the only two ways a target is declared.
+#
+# DEPS is the single source of truth for layering: it links the module and is
+# what tools/cmake/check_layers.cmake holds the #include lines against.
+
+set_property(GLOBAL PROPERTY BROKER_MODULES "")
+
+# broker_module(filter DEPS core LIBS protobuf::libprotobuf)
+#   DEPS  modules of this project that this one may include, declared before it
+#   LIBS  third-party libraries
+function(broker_module name)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.h")
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+  list(TRANSFORM ARG_DEPS PREPEND "broker::" OUTPUT_VARIABLE deps)
+
+  add_library(broker_${name} STATIC ${sources})
+  add_library(broker::${name} ALIAS broker_${name})
+  target_sources(broker_${name} PUBLIC FILE_SET HEADERS
+                 BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${headers})
+  target_include_directories(broker_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_link_libraries(broker_${name} PUBLIC ${deps} ${ARG_LIBS})
+  set_target_properties(broker_${name} PROPERTIES
+                        LINKER_LANGUAGE CXX VERIFY_INTERFACE_HEADER_SETS ON)
+
+  string(REPLACE ";" "," dep_list "${ARG_DEPS}")
+  set_property(GLOBAL APPEND PROPERTY BROKER_MODULES "${name}=${dep_list}")
+endfunction()
+
+# broker_test(filter/compiler_test DEPS filter) builds tests/filter/compiler_test.cc.
+#   LABEL    a CTest label: "grpc" keeps it out of the tsan preset
+#   TIMEOUT  seconds, 60 unless given
+function(broker_test path)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "DEPS;LIBS" ${ARGN})
+  string(REPLACE "/" "_" target "${path}")
+  list(TRANSFORM ARG_DEPS PREPEND "broker::" OUTPUT_VARIABLE deps)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  add_executable(${target} "${CMAKE_CURRENT_SOURCE_DIR}/${path}.cc")
+  target_link_libraries(${target} PRIVATE ${deps} ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${path} COMMAND ${target})
+  set_tests_properties(${path} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+  if(ARG_LABEL)
+    set_tests_properties(${path} PROPERTIES LABELS "${ARG_LABEL}")
+  endif()
+endfunction()
+
+# broker_fuzz(filter_text DEPS filter) builds tests/fuzz/filter_text_fuzz.cc. It
+# replays tests/fuzz/filter_text_corpus/ as a test; with BROKER_FUZZ on (Clang)
+# it is a libFuzzer binary.
+function(broker_fuzz name)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  list(TRANSFORM ARG_DEPS PREPEND "broker::" OUTPUT_VARIABLE deps)
+  add_executable(${name}_fuzz "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}_fuzz.cc")
+  target_link_libraries(${name}_fuzz PRIVATE ${deps} ${ARG_LIBS})
+  if(BROKER_FUZZ)
+    target_compile_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${name}_fuzz PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/replay_main.cc")
+  endif()
+  # -runs=0: libFuzzer replays the corpus and stops; the replay ignores it.
+  add_test(NAME fuzz/${name}_replay
+           COMMAND ${name}_fuzz -runs=0 "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}_corpus")
+  set_tests_properties(fuzz/${name}_replay PROPERTIES TIMEOUT 60)
+endfunction()
+
+# Call once, after every module: registers style/layers and style/format.
+function(broker_style_tests)
+  get_property(modules GLOBAL PROPERTY BROKER_MODULES)
+  string(REPLACE ";" "\n" text "${modules}")
+  file(WRITE "${PROJECT_BINARY_DIR}/layers.txt" "${text}\n")
+  add_test(NAME style/layers
+           COMMAND ${CMAKE_COMMAND} -D ROOT=${PROJECT_SOURCE_DIR}
+                   -D LAYERS=${PROJECT_BINARY_DIR}/layers.txt
+                   -P ${PROJECT_SOURCE_DIR}/tools/cmake/check_layers.cmake)
+
+  # Other versions of clang-format disagree, so no other is asked.
+  find_program(CLANG_FORMAT_14 clang-format-14)
+  if(CLANG_FORMAT_14)
+    foreach(dir broker client_stubs protos tests tools)
+      foreach(extension h cc proto)
+        list(APPEND patterns "${PROJECT_SOURCE_DIR}/${dir}/*.${extension}")
+      endforeach()
+    endforeach()
+    file(GLOB_RECURSE files CONFIGURE_DEPENDS ${patterns})
+    add_test(NAME style/format COMMAND ${CLANG_FORMAT_14} --dry-run -Werror ${files})
+  endif()
+endfunction()
