@@ -82,7 +82,7 @@ ServerOptions ToOptions(const Config& config) {
 }
 
 void Reload(const ConfigSources& sources, Config& running, Server& server) {
-  const absl::StatusOr<Config> loaded = LoadConfig(sources);
+  absl::StatusOr<Config> loaded = LoadConfig(sources);
   if (!loaded.ok()) {
     Log(LogLevel::kError, "reload_failed",
         "the configuration has faults, and the old one stays in force",
@@ -95,6 +95,8 @@ void Reload(const ConfigSources& sources, Config& running, Server& server) {
         "some keys change with a restart only",
         {{"keys", absl::StrJoin(fixed, ", ")}});
   }
+  // Else an origin would be judged by a listener that is not there.
+  KeepUntilRestart(running, *loaded);
   SetLogLevel(ToLogLevel(*loaded));
   SetLogFormat(ToLogFormat(*loaded));
   server.Reload(ToSettings(*loaded));

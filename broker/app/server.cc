@@ -90,7 +90,9 @@ void Server::Drain(absl::Duration window, const std::function<bool()>& hurry) {
   std::future<void> future = drained->get_future();
   hub_->Drain(std::max(window - kDrainTail, absl::ZeroDuration()),
               [drained] { drained->set_value(); });
-  while (absl::Now() < end && !hurry() &&
+  // Asked once and kept: `hurry` takes the signal that it tells of.
+  bool hurried = false;
+  while (absl::Now() < end && !(hurried = hurry()) &&
          future.wait_for(std::chrono::milliseconds(20)) !=
              std::future_status::ready) {
   }
