@@ -24,7 +24,7 @@ test_packages=(
 # whatever source: Node.js 18 with npm, and Go 1.19.
 missing_runtimes() {
   if ! command -v npm >/dev/null ||
-      ! node -e 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null; then
+      ! node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; then
     echo nodejs npm
   fi
   if ! go version 2>/dev/null | grep -qE 'go1\.(19|[2-9][0-9])'; then
