@@ -1,17 +1,16 @@
 #include "broker/control/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
 #include <chrono>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "broker/control/reflection_v1.h"
+#include "broker/control/reflection.h"
 #include "broker/core/host_port.h"
+#include "grpc/health/v1/health.pb.h"
 
 namespace broker {
 namespace {
@@ -20,14 +19,11 @@ constexpr char kService[] = "socketbroker.v1.SocketBroker";
 // What a request has beside its message: a filter of 64 KiB, ids to exclude.
 constexpr int kRequestOverhead = 1 << 20;
 
-// gRPC keeps its plugins for the life of the process.
-void InitPluginsOnce(bool reflection) {
-  static std::once_flag health;
-  std::call_once(health, [] { grpc::EnableDefaultHealthCheckService(true); });
-  if (!reflection) return;
-  static std::once_flag once;
-  std::call_once(
-      once, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
+void EnableHealth() {
+  grpc::EnableDefaultHealthCheckService(true);
+  // gRPC's own health service has no descriptor that reflection could show.
+  // Naming ours keeps the linker from dropping it.
+  grpc::health::v1::HealthCheckRequest::descriptor();
 }
 
 }  // namespace
@@ -41,7 +37,7 @@ ControlServer::ControlServer(Hub& hub, Options options, BrokerFacts facts)
 ControlServer::~ControlServer() { Shutdown(absl::ZeroDuration()); }
 
 absl::Status ControlServer::Start() {
-  InitPluginsOnce(options_.reflection);
+  EnableHealth();
   grpc::ServerBuilder builder;
   facts_.control_host = options_.address;
   builder.AddListeningPort(HostPort(options_.address, options_.port),
@@ -59,11 +55,8 @@ absl::Status ControlServer::Start() {
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder.RegisterService(&service_);
   if (options_.reflection) {
-    reflection_ =
-        MakeReflectionV1({kService, "grpc.health.v1.Health",
-                          "grpc.reflection.v1.ServerReflection",
-                          "grpc.reflection.v1alpha.ServerReflection"});
-    builder.RegisterService(reflection_.get());
+    reflection_ = MakeReflection({kService, "grpc.health.v1.Health"});
+    for (auto& version : reflection_) builder.RegisterService(version.get());
   }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || facts_.control_port == 0) {

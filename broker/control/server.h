@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -54,7 +55,7 @@ class ControlServer {
   BrokerFacts facts_;
   RpcStats stats_;
   SocketBrokerService service_;
-  std::unique_ptr<grpc::Service> reflection_;
+  std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -1,4 +1,4 @@
-#include "broker/control/reflection_v1.h"
+#include "broker/control/reflection.h"
 
 #include <set>
 #include <utility>
@@ -6,15 +6,26 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
+#include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
 
 namespace broker {
 namespace {
 
 namespace pb = ::google::protobuf;
-namespace reflection = ::grpc::reflection::v1;
-using Request = reflection::ServerReflectionRequest;
-using Response = reflection::ServerReflectionResponse;
 
+// The versions differ in their package only.
+struct V1 {
+  using Service = grpc::reflection::v1::ServerReflection;
+  using Request = grpc::reflection::v1::ServerReflectionRequest;
+  using Response = grpc::reflection::v1::ServerReflectionResponse;
+};
+struct V1Alpha {
+  using Service = grpc::reflection::v1alpha::ServerReflection;
+  using Request = grpc::reflection::v1alpha::ServerReflectionRequest;
+  using Response = grpc::reflection::v1alpha::ServerReflectionResponse;
+};
+
+template <typename Response>
 void AddFile(const pb::FileDescriptor& file, std::set<std::string>& seen,
              Response& out) {
   if (!seen.insert(file.name()).second) return;
@@ -27,12 +38,14 @@ void AddFile(const pb::FileDescriptor& file, std::set<std::string>& seen,
   }
 }
 
+template <typename Response>
 void SetError(grpc::StatusCode code, const std::string& message,
               Response& out) {
   out.mutable_error_response()->set_error_code(code);
   out.mutable_error_response()->set_error_message(message);
 }
 
+template <typename Response>
 void SetFile(const pb::FileDescriptor* file, const std::string& asked,
              Response& out) {
   std::set<std::string> seen;
@@ -43,10 +56,12 @@ void SetFile(const pb::FileDescriptor* file, const std::string& asked,
   }
 }
 
-Response Answer(const Request& request,
-                const std::vector<std::string>& services) {
+template <typename Version>
+typename Version::Response Answer(const typename Version::Request& request,
+                                  const std::vector<std::string>& services) {
   const pb::DescriptorPool& pool = *pb::DescriptorPool::generated_pool();
-  Response out;
+  using Request = typename Version::Request;
+  typename Version::Response out;
   out.set_valid_host(request.host());
   *out.mutable_original_request() = request;
   switch (request.message_request_case()) {
@@ -71,37 +86,39 @@ Response Answer(const Request& request,
 }
 
 // One stream of questions, each answered before the next is read.
-class Stream final : public grpc::ServerBidiReactor<Request, Response> {
+template <typename Version>
+class Stream final
+    : public grpc::ServerBidiReactor<typename Version::Request,
+                                     typename Version::Response> {
  public:
   explicit Stream(const std::vector<std::string>& services)
       : services_(services) {
-    StartRead(&request_);
+    this->StartRead(&request_);
   }
   void OnReadDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::OK);
-    response_ = Answer(request_, services_);
-    StartWrite(&response_);
+    if (!ok) return this->Finish(grpc::Status::OK);
+    response_ = Answer<Version>(request_, services_);
+    this->StartWrite(&response_);
   }
   void OnWriteDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::CANCELLED);
-    StartRead(&request_);
+    if (!ok) return this->Finish(grpc::Status::CANCELLED);
+    this->StartRead(&request_);
   }
   void OnDone() override { delete this; }
 
  private:
   const std::vector<std::string>& services_;
-  Request request_;
-  Response response_;
+  typename Version::Request request_;
+  typename Version::Response response_;
 };
 
-class ReflectionV1 final
-    : public reflection::ServerReflection::CallbackService {
+template <typename Version>
+class Reflection final : public Version::Service::CallbackService {
  public:
-  explicit ReflectionV1(std::vector<std::string> services)
+  explicit Reflection(std::vector<std::string> services)
       : services_(std::move(services)) {}
-  grpc::ServerBidiReactor<Request, Response>* ServerReflectionInfo(
-      grpc::CallbackServerContext*) override {
-    return new Stream(services_);
+  Stream<Version>* ServerReflectionInfo(grpc::CallbackServerContext*) override {
+    return new Stream<Version>(services_);
   }
 
  private:
@@ -110,9 +127,14 @@ class ReflectionV1 final
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeReflectionV1(
+std::vector<std::unique_ptr<grpc::Service>> MakeReflection(
     std::vector<std::string> services) {
-  return std::make_unique<ReflectionV1>(std::move(services));
+  services.push_back(V1::Service::service_full_name());
+  services.push_back(V1Alpha::Service::service_full_name());
+  std::vector<std::unique_ptr<grpc::Service>> both;
+  both.push_back(std::make_unique<Reflection<V1>>(services));
+  both.push_back(std::make_unique<Reflection<V1Alpha>>(std::move(services)));
+  return both;
 }
 
 }  // namespace broker
