@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "broker/app/wording.h"
+#include "broker/core/quoted.h"
 
 namespace broker {
 namespace {

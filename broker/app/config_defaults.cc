@@ -12,7 +12,7 @@ namespace v1 = ::socketbroker::config::v1;
 using google::protobuf::Duration;
 
 constexpr uint64_t kMostConnectionsByDefault = 1'000'000;
-constexpr uint64_t kMaxMessageBytes = 1 << 20;
+constexpr uint64_t kDefaultMessageBytes = 1 << 20;
 constexpr uint64_t kMaxOutboxBytes = 4 << 20;
 
 Duration Seconds(int64_t seconds) {
@@ -31,7 +31,7 @@ void FillEndpoint(v1::Endpoint& e) {
   if (!e.has_namespace_()) e.set_namespace_("default");
   if (!e.has_framing()) e.set_framing(v1::FRAMING_JSONRPC);
   if (e.ways().empty()) e.add_ways(v1::WAY_TICKET);
-  if (!e.has_max_message_bytes()) e.set_max_message_bytes(kMaxMessageBytes);
+  if (!e.has_max_message_bytes()) e.set_max_message_bytes(kDefaultMessageBytes);
   if (!e.has_max_outbox_bytes()) {
     // Not for a size that is refused anyway: it could wrap.
     const uint64_t size = std::min<uint64_t>(e.max_message_bytes(), 1 << 30);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "broker/app/wording.h"
+#include "broker/core/quoted.h"
 
 namespace broker {
 namespace {

@@ -11,14 +11,14 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "broker/app/ip_address.h"
-#include "broker/app/wording.h"
+#include "broker/core/quoted.h"
+#include "broker/hub/settings.h"
 
 namespace broker {
 namespace {
 
 namespace v1 = ::socketbroker::config::v1;
 
-constexpr uint64_t kMaxMessageBytes = 3 << 20;
 constexpr uint64_t kMaxOutboxBytes = 1 << 30;
 
 bool AllOf(absl::string_view text, absl::string_view punctuation, bool upper) {

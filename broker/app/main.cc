@@ -71,10 +71,6 @@ ServerOptions ToOptions(const Config& config) {
   options.control.address = config.control().address();
   options.control.port = static_cast<uint16_t>(config.control().port());
   options.control.reflection = WantsReflection(config);
-  for (const EndpointSettings& e : options.settings->endpoints) {
-    options.control.max_message_bytes =
-        std::max(options.control.max_message_bytes, e.max_message_bytes);
-  }
   options.admin_enabled = config.admin().enabled();
   options.admin_address = config.admin().address();
   options.admin_port = static_cast<uint16_t>(config.admin().port());

@@ -97,7 +97,7 @@ void Server::Drain(absl::Duration window, const std::function<bool()>& hurry) {
              std::future_status::ready) {
   }
   websocket_.StopAccepting();
-  control_->Shutdown(hurry()
+  control_->Shutdown(hurried
                          ? absl::ZeroDuration()
                          : std::clamp(end - absl::Now(), absl::ZeroDuration(),
                                       absl::Seconds(1)));

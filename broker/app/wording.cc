@@ -4,9 +4,6 @@
 #include <cstddef>
 #include <numeric>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
-
 namespace broker {
 namespace {
 
@@ -41,12 +38,6 @@ std::string Nearest(absl::string_view text,
     }
   }
   return nearest;
-}
-
-std::string Quoted(absl::string_view text) {
-  constexpr size_t kMost = 80;
-  return absl::StrCat("\"", absl::CHexEscape(text.substr(0, kMost)),
-                      text.size() > kMost ? "...\"" : "\"");
 }
 
 }  // namespace broker

@@ -13,7 +13,4 @@ namespace broker {
 std::string Nearest(absl::string_view text,
                     const std::vector<std::string>& candidates);
 
-// In quotes, escaped, and cut when it is long.
-std::string Quoted(absl::string_view text);
-
 }  // namespace broker

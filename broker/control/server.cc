@@ -16,8 +16,8 @@ namespace broker {
 namespace {
 
 constexpr char kService[] = "socketbroker.v1.SocketBroker";
-// What a request has beside its message: a filter of 64 KiB, ids to exclude.
-constexpr int kRequestOverhead = 1 << 20;
+// A filter of 64 KiB, ids to exclude: see kMaxMessageBytes.
+constexpr uint64_t kRequestOverhead = 1 << 20;
 
 void EnableHealth() {
   grpc::EnableDefaultHealthCheckService(true);
@@ -46,7 +46,7 @@ absl::Status ControlServer::Start() {
   // Else a second broker would silently share the port.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(
-      static_cast<int>(options_.max_message_bytes) + kRequestOverhead);
+      static_cast<int>(kMaxMessageBytes + kRequestOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8 * 1024);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);

@@ -25,7 +25,6 @@ class ControlServer {
     std::string address = "127.0.0.1";  // an IP address
     uint16_t port = 50051;              // 0: any
     bool reflection = true;
-    uint64_t max_message_bytes = 1 << 20;  // the largest of all endpoints
   };
 
   // Start fills in `facts.control_host` and `facts.control_port`.

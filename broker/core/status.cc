@@ -45,9 +45,14 @@ absl::Status BelowField(absl::string_view prefix, const absl::Status& status) {
   const auto violations = GetFieldViolations(status);
   if (violations.empty()) return status;
   const FieldViolation& v = violations.front();
-  return InvalidField(v.field.empty() ? std::string(prefix)
-                                      : absl::StrCat(prefix, ".", v.field),
-                      v.description);
+  absl::Status below =
+      InvalidField(v.field.empty() ? std::string(prefix)
+                                   : absl::StrCat(prefix, ".", v.field),
+                   v.description);
+  if (const auto reason = status.GetPayload(kReasonUrl)) {
+    below.SetPayload(kReasonUrl, *reason);
+  }
+  return below;
 }
 
 std::vector<FieldViolation> GetFieldViolations(const absl::Status& status) {

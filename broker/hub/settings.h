@@ -14,6 +14,11 @@
 
 namespace broker {
 
+// What max_message_bytes may be at most: with what else a request has beside
+// its message, a filter of 64 KiB and ids to exclude, it fits gRPC's usual 4
+// MiB.
+inline constexpr uint64_t kMaxMessageBytes = 3 << 20;
+
 // How the messages of an endpoint are read: one JSON-RPC 2.0 object each, or
 // not at all.
 enum class Framing { kJsonRpc, kRaw };

@@ -196,10 +196,13 @@ absl::Status ValidateOutgoing(absl::string_view text) {
 
 absl::Status ValidateParams(absl::string_view json) {
   TypeOfText text;
-  const JsonFault fault = internal::ReadJson(json, kMaxJsonDepth, text);
+  // The notification around them is a level, too.
+  const JsonFault fault = internal::ReadJson(json, kMaxJsonDepth - 1, text);
   if (fault != JsonFault::kNone) {
-    return InvalidField(
-        "", absl::StrCat("must be one JSON object or array: ", Reason(fault)));
+    return InvalidField("", absl::StrCat("must be one JSON object or array: ",
+                                         fault == JsonFault::kTooDeep
+                                             ? "nested deeper than 31 levels"
+                                             : Reason(fault)));
   }
   if (text.type != JsonType::kObject && text.type != JsonType::kArray) {
     return InvalidField("", "must be one JSON object or array, not a value");

@@ -65,6 +65,7 @@ std::string MakeErrorReply(absl::string_view id_json, int code,
 absl::Status ValidateOutgoing(absl::string_view text);
 
 // Whether this may be the params of a notification: an object or an array.
+// At most 31 levels deep: the notification around them is one more.
 // INVALID_ARGUMENT without a field name.
 absl::Status ValidateParams(absl::string_view json);
 

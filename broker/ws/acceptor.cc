@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 namespace broker {
@@ -32,7 +33,7 @@ void Acceptor::OnEvent() {
   if (listener_ < 0) return;
   for (int i = 0; i < kBatch; ++i) {
     const Outcome outcome = AcceptOne();
-    if (outcome == Outcome::kStarved) return Starve();
+    if (outcome == Outcome::kStarved) return Starve(errno);
     if (outcome == Outcome::kNone) return;
   }
 }
@@ -67,8 +68,11 @@ Acceptor::Outcome Acceptor::AcceptOne() {
 // Turns the waiting clients away, with the descriptor kept for this, then
 // leaves the listener alone for a moment. A level-triggered listener would keep
 // the thread busy for as long as the want lasts.
-void Acceptor::Starve() {
+void Acceptor::Starve(int error) {
   failures_.Add();
+  log_.Log(LogLevel::kError, "accept_failed",
+           "clients are turned away: there is no descriptor or no memory left",
+           {{"error", std::strerror(error)}});
   if (reserve_ >= 0) close(std::exchange(reserve_, -1));
   for (int i = 0; i < kBatch; ++i) {
     const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);

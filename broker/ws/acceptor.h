@@ -9,6 +9,7 @@
 
 #include <functional>
 
+#include "broker/core/log.h"
 #include "broker/core/metrics.h"
 #include "broker/core/timer_wheel.h"
 #include "broker/ws/event_loop.h"
@@ -36,7 +37,8 @@ class Acceptor {
  private:
   enum class Outcome { kAccepted, kNone, kStarved };
   Outcome AcceptOne();
-  void Starve();
+  // `error` is the errno of the accept that failed.
+  void Starve(int error);
   void CloseDescriptors();
 
   EventLoop& loop_;
@@ -44,6 +46,7 @@ class Acceptor {
   int reserve_;  // given up when there is no other descriptor
   const OnSocket on_socket_;
   Counter& failures_;
+  LogLimiter log_{1};  // one line a second
   Timer retry_;
 };
 

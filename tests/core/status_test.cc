@@ -62,7 +62,7 @@ TEST(StatusTest, ReasonAndFieldLiveTogether) {
 }
 
 // Enable with the fix of BelowField, which makes the error anew.
-TEST(StatusTest, DISABLED_BelowFieldKeepsTheReason) {
+TEST(StatusTest, BelowFieldKeepsTheReason) {
   const absl::Status status =
       BelowField("outer", WithReason(InvalidField("f", "bad"), "BAD_FIELD"));
   EXPECT_EQ(GetErrorReason(status).reason, "BAD_FIELD");

@@ -230,12 +230,12 @@ TEST(ValidateParamsTest, TakesAnObjectOrAnArray) {
   for (const char* json : {"{}", "[]", R"({"a":[1,{"b":null}]})", " [1] "}) {
     EXPECT_TRUE(ValidateParams(json).ok()) << json;
   }
-  EXPECT_TRUE(ValidateParams(Repeat("[", 32) + Repeat("]", 32)).ok());
+  EXPECT_TRUE(ValidateParams(Repeat("[", 31) + Repeat("]", 31)).ok());
   for (const std::string& json :
        {std::string(""), std::string("1"), std::string("\"x\""),
         std::string("null"), std::string("[1"), std::string("[1] [2]"),
         std::string("{\"a\":1,\"a\":2}"), std::string("{}\0", 3),
-        std::string("[\"\xff\"]"), Repeat("[", 33) + Repeat("]", 33)}) {
+        std::string("[\"\xff\"]"), Repeat("[", 32) + Repeat("]", 32)}) {
     EXPECT_EQ(ValidateParams(json).code(), absl::StatusCode::kInvalidArgument)
         << json;
   }

@@ -15,7 +15,9 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "broker/core/log.h"
 #include "gtest/gtest.h"
 #include "tests/ws/ws_fixture.h"
 
@@ -139,6 +141,10 @@ TEST_F(ServerTest, StopEndsEverySocket) {
 }
 
 TEST_F(ServerTest, SurvivesTheWantOfDescriptors) {
+  std::atomic<bool> told = false;
+  SetLogSink([&](absl::string_view line) {
+    if (absl::StrContains(line, "accept_failed")) told = true;
+  });
   Start();
   WsClient before;
   ASSERT_EQ(before.Handshake(port()).status, 101);
@@ -165,6 +171,8 @@ TEST_F(ServerTest, SurvivesTheWantOfDescriptors) {
   // It waits 100 ms, so there are few of these, not thousands.
   EXPECT_LE(stats().accept_failures.value(), 5u);
   setrlimit(RLIMIT_NOFILE, &saved);
+  EXPECT_TRUE(told) << "the log says nothing";
+  SetLogSink(nullptr);
   WsClient after;
   EXPECT_EQ(after.Handshake(port()).status, 101);
 }

@@ -28,30 +28,38 @@ function(broker_module name)
   set_property(GLOBAL APPEND PROPERTY BROKER_MODULES "${name}=${dep_list}")
 endfunction()
 
+# What the tsan preset builds: the tests without the label "grpc".
+add_custom_target(tests_without_grpc)
+
+# What broker_test() and broker_fuzz() have in common.
+function(broker_test_properties test target label timeout)
+  if(NOT timeout)
+    set(timeout 60)
+  endif()
+  set_tests_properties(${test} PROPERTIES TIMEOUT ${timeout} LABELS "${label}")
+  if(NOT label STREQUAL "grpc")
+    add_dependencies(tests_without_grpc ${target})
+  endif()
+endfunction()
+
 # broker_test(filter/compiler_test DEPS filter) builds tests/filter/compiler_test.cc.
-#   LABEL    a CTest label: "grpc" keeps it out of the tsan preset
+#   LABEL    "grpc" for what links gRPC: keeps it out of the tsan preset
 #   TIMEOUT  seconds, 60 unless given
 function(broker_test path)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "DEPS;LIBS" ${ARGN})
   string(REPLACE "/" "_" target "${path}")
   list(TRANSFORM ARG_DEPS PREPEND "broker::" OUTPUT_VARIABLE deps)
-  if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 60)
-  endif()
   add_executable(${target} "${CMAKE_CURRENT_SOURCE_DIR}/${path}.cc")
   target_link_libraries(${target} PRIVATE ${deps} ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${path} COMMAND ${target})
-  set_tests_properties(${path} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
-  if(ARG_LABEL)
-    set_tests_properties(${path} PROPERTIES LABELS "${ARG_LABEL}")
-  endif()
+  broker_test_properties(${path} ${target} "${ARG_LABEL}" "${ARG_TIMEOUT}")
 endfunction()
 
 # broker_fuzz(filter_text DEPS filter) builds tests/fuzz/filter_text_fuzz.cc. It
 # replays tests/fuzz/filter_text_corpus/ as a test; with BROKER_FUZZ on (Clang)
 # it is a libFuzzer binary.
 function(broker_fuzz name)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL" "DEPS;LIBS" ${ARGN})
   list(TRANSFORM ARG_DEPS PREPEND "broker::" OUTPUT_VARIABLE deps)
   add_executable(${name}_fuzz "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}_fuzz.cc")
   target_link_libraries(${name}_fuzz PRIVATE ${deps} ${ARG_LIBS})
@@ -64,7 +72,7 @@ function(broker_fuzz name)
   # -runs=0: libFuzzer replays the corpus and stops; the replay ignores it.
   add_test(NAME fuzz/${name}_replay
            COMMAND ${name}_fuzz -runs=0 "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}_corpus")
-  set_tests_properties(fuzz/${name}_replay PROPERTIES TIMEOUT 60)
+  broker_test_properties(fuzz/${name}_replay ${name}_fuzz "${ARG_LABEL}" "")
 endfunction()
 
 # Call once, after every module: registers style/layers and style/format.

@@ -39,7 +39,8 @@ def test_has_one_method_for_every_rpc(broker, client, name):
 
 def test_gives_every_call_the_default_timeout(broker, client):
     client.send(pb.SendRequest())
-    assert 8 < broker.time_remaining <= 10
+    # Near 10 s: on the wire gRPC rounds it up, on the way some of it passes.
+    assert 5 < broker.time_remaining < 15
 
 
 def test_takes_a_timeout_for_one_call(broker, client):

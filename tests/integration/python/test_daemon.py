@@ -182,6 +182,18 @@ def test_second_sigterm_is_harmless(broker):
     assert broker.wait() == 0
 
 
+def test_second_sigterm_waits_for_nobody(start_broker):
+    broker = start_broker(config={"shards": 1, "drain": {"window": "600s"}})
+    sockets = [broker.join(f"a{n}") for n in range(100)]
+    broker.signal(signal.SIGTERM)
+    broker.wait_for_log("draining")
+    broker.signal(signal.SIGTERM)
+    assert broker.wait() == 0
+    # The first of them had its close frame; the last would have waited long.
+    codes = {socket.closed()[0] for socket in sockets}
+    assert codes == {1001, 1006}
+
+
 def test_watch_ends_with_unavailable_at_drain(broker):
     watch = broker.client.watch_connections(pb.WatchConnectionsRequest(), timeout=15)
     assert next(iter(watch)).HasField("snapshot_end")
@@ -208,6 +220,18 @@ def test_sighup_reloads_what_can_change(start_broker):
         broker.connect(broker.ticket("a1"), origin="https://two.example")
     assert stays.is_open()
     assert broker.client.get_broker_info(pb.GetBrokerInfoRequest()).limits.max_connections == 2
+
+
+def test_sighup_judges_origins_by_the_listener_that_is_there(start_broker):
+    # With no list, an endpoint takes pages of this machine on loopback only.
+    broker = start_broker(config={})
+    broker.write_config({"websocket": {"address": "0.0.0.0"}})
+    broker.signal(signal.SIGHUP)
+    broker.wait_for_log("reloaded")
+    assert "websocket.address" in broker.wait_for_log("reload_incomplete")["keys"]
+    broker.connect(broker.ticket("a1"), origin="http://localhost:3000")
+    with refused(403):
+        broker.connect(broker.ticket("a1"), origin="https://evil.example")
 
 
 def test_sighup_says_what_cannot_change_and_survives_a_wrong_file(start_broker):

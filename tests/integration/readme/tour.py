@@ -9,10 +9,11 @@ A comment before a fenced block says what the block is:
   <!-- tour output -->                 what the terminal of the block before shows
   <!-- tour output terminal=client --> what the terminal `client` shows
 
-A terminal is a bash in the folder of the README. Commands that end must succeed.
-Of an output block each line must be shown, one after another, since the last
-commands of that terminal (`...` in it stands for anything). Ports are those of a
-network of the tour's own, where the system allows to make one.
+A comment that is a call of grpcurl is made too, before the line that it is the
+twin of. A terminal is a bash in the folder of the README. Commands that end must
+succeed. Of an output block each line must be shown, one after another, since the
+last commands of that terminal (`...` in it stands for anything). Ports are those
+of a network of the tour's own, where the system allows to make one.
 """
 
 import fcntl
@@ -30,6 +31,7 @@ import time
 # Seconds until a block must have ended, or an output be there.
 PATIENCE = 120
 BLOCK = re.compile(r"<!-- tour([^>]*?)-->\s*\n```[^\n]*\n(.*?)\n```", re.S)
+TWIN = re.compile(r"^# (grpcurl (?:\\\n#|.)*)$", re.M)
 IN_NETWORK = "TOUR_NETWORK"
 
 
@@ -107,6 +109,10 @@ def blocks(text):
         yield options, terminal[0] if terminal else None, content
 
 
+def with_twins(commands):
+    return TWIN.sub(lambda twin: twin[1].replace("\n#", "\n"), commands)
+
+
 def take_tour(readme):
     terminals, last, count = {}, None, 0
     try:
@@ -118,6 +124,7 @@ def take_tour(readme):
             last = name or "first"
             if last not in terminals:
                 terminals[last] = Terminal(readme.parent)
+            content = with_twins(content)
             print(f"--- {last}\n{content}", flush=True)
             terminals[last].paste(content, "stays" in options)
     finally:
