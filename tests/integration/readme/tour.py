@@ -75,7 +75,7 @@ class Terminal:
     def expect(self, lines):
         position = self._from
         for line in filter(None, (line.strip() for line in lines.splitlines())):
-            pattern = ".*".join(re.escape(part) for part in line.split("..."))
+            pattern = ".*".join(re.escape(part.strip()) for part in line.split("..."))
             position = self._wait(pattern, f"the line {line!r}", position)
 
     def _wait(self, pattern, what, position=None):
