@@ -1,57 +1,14 @@
 #include "broker/hub/hub.h"
 
-#include <algorithm>
-#include <functional>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "broker/core/status.h"
 #include "broker/core/status_macros.h"
+#include "broker/hub/fan_out.h"
 
 namespace broker {
-namespace {
-
-absl::Status ShuttingDown() {
-  return absl::UnavailableError("the broker is shutting down");
-}
-
-// Answers when it is dropped without having been asked, as the task of a
-// transport that has ended is.
-template <typename T>
-class Answer {
- public:
-  explicit Answer(Done<T> done) : done_(std::move(done)) {}
-  Answer(Answer&& other) noexcept
-      : done_(std::exchange(other.done_, nullptr)) {}
-  ~Answer() {
-    if (done_) done_(ShuttingDown());
-  }
-  void Give(absl::StatusOr<T> result) {
-    std::exchange(done_, nullptr)(std::move(result));
-  }
-
- private:
-  Done<T> done_;
-};
-
-template <typename T>
-T Sum(const std::vector<T>& parts) {
-  T sum{};
-  for (const T& part : parts) sum += part;
-  return sum;
-}
-
-// For a Done that only wants the sum of the parts.
-template <typename T>
-Done<std::vector<T>> Summed(Done<T> done) {
-  return
-      [done = std::move(done)](absl::StatusOr<std::vector<T>> parts) mutable {
-        if (!parts.ok()) return done(parts.status());
-        done(Sum(*parts));
-      };
-}
-
-}  // namespace
 
 Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
          const Clock& clock)
@@ -68,34 +25,11 @@ Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
   }
 }
 
+Hub::~Hub() = default;
+
 SettingsPtr Hub::settings() const {
   MutexLock lock(mu_);
   return settings_;
-}
-
-// ---- fanning out ----------------------------------------------------------
-
-template <typename Part>
-void Hub::OnAll(std::function<Part(Shard&)> task,
-                Done<std::vector<Part>> done) {
-  auto gather = std::make_shared<Gather<Part>>(shards_.size(), std::move(done));
-  for (size_t i = 0; i < shards_.size(); ++i) {
-    transports_[i]->Post([gather, task, i, shard = shards_[i].get()] {
-      gather->Give(i, task(*shard));
-    });
-  }
-}
-
-template <typename T>
-void Hub::OnOwner(const ConnectionId& id,
-                  absl::AnyInvocable<absl::StatusOr<T>(Shard&)> task,
-                  Done<T> done) {
-  // An id that no shard of ours has made is looked for on one that will not
-  // find it.
-  const size_t owner = id.tag() % shards_.size();
-  transports_[owner]->Post(
-      [task = std::move(task), answer = Answer<T>(std::move(done)),
-       shard = shards_[owner].get()]() mutable { answer.Give(task(*shard)); });
 }
 
 // ---- binding --------------------------------------------------------------
@@ -285,89 +219,6 @@ void Hub::SendTo(const ConnectionId& id, Outgoing message,
         return s.SendTo(id, message);
       },
       std::move(done));
-}
-
-// ---- looking --------------------------------------------------------------
-
-void Hub::Get(const ConnectionId& id, Done<ConnectionDetails> done) {
-  OnOwner<ConnectionDetails>(
-      id, [id](Shard& s) { return s.Get(id); }, std::move(done));
-}
-
-void Hub::List(ListCommand command, Done<std::vector<ConnectionInfoPtr>> done) {
-  using Page = std::vector<ConnectionInfoPtr>;
-  const size_t limit = command.limit;
-  OnAll<Page>(
-      [command = std::make_shared<ListCommand>(std::move(command))](Shard& s) {
-        return s.List(*command);
-      },
-      [limit, done = std::move(done)](
-          absl::StatusOr<std::vector<Page>> parts) mutable {
-        if (!parts.ok()) return done(parts.status());
-        Page all;
-        for (Page& part : *parts) {
-          std::move(part.begin(), part.end(), std::back_inserter(all));
-        }
-        std::sort(all.begin(), all.end(),
-                  [](const auto& a, const auto& b) { return a->id < b->id; });
-        if (all.size() > limit) all.resize(limit);
-        done(std::move(all));
-      });
-}
-
-void Hub::Count(std::string ns, PredicatePtr predicate, Done<uint64_t> done) {
-  OnAll<uint64_t>([ns = std::move(ns), predicate = std::move(predicate)](
-                      Shard& s) { return s.Count(ns, *predicate); },
-                  Summed<uint64_t>(std::move(done)));
-}
-
-void Hub::CountByNamespace(Done<std::map<std::string, Registry::Counts>> done) {
-  using Counts = std::map<std::string, Registry::Counts>;
-  OnAll<Counts>([](Shard& s) { return s.CountByNamespace(); },
-                [done = std::move(done), names = settings()->Namespaces()](
-                    absl::StatusOr<std::vector<Counts>> parts) mutable {
-                  if (!parts.ok()) return done(parts.status());
-                  Counts sum;
-                  for (const std::string& name : names) sum[name];
-                  for (const Counts& part : *parts) {
-                    for (const auto& [name, counts] : part) {
-                      sum[name].pending += counts.pending;
-                      sum[name].admitted += counts.admitted;
-                      sum[name].closing += counts.closing;
-                    }
-                  }
-                  done(std::move(sum));
-                });
-}
-
-std::shared_ptr<WatchFeed> Hub::Watch(WatchSpec spec) {
-  auto feed = std::make_shared<WatchFeed>(std::move(spec), shards_.size());
-  OnAll<bool>(
-      [feed](Shard& s) {
-        s.Watch(feed);
-        return true;
-      },
-      [feed](absl::StatusOr<std::vector<bool>> parts) {
-        if (parts.ok()) {
-          feed->EndSnapshot();
-        } else {
-          feed->Fail(parts.status());
-        }
-      });
-  return feed;
-}
-
-std::shared_ptr<WatchFeed> Hub::WatchFrom(WatchSpec spec,
-                                          std::vector<uint64_t> positions) {
-  auto feed = std::make_shared<WatchFeed>(std::move(spec), positions);
-  for (size_t i = 0; i < shards_.size(); ++i) {
-    transports_[i]->Post(
-        [feed, position = positions[i], shard = shards_[i].get()] {
-          const absl::Status status = shard->WatchFrom(feed, position);
-          if (!status.ok()) feed->Fail(status);
-        });
-  }
-  return feed;
 }
 
 // ---- life -----------------------------------------------------------------

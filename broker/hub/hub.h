@@ -32,6 +32,7 @@ class Hub {
   // One shard for each transport; both must outlive the last task they run.
   Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
       const Clock& clock);
+  ~Hub();
 
   absl::Span<Shard* const> shards() const { return shard_pointers_; }
   const Uuid& node_id() const { return node_id_; }

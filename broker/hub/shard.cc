@@ -47,6 +47,8 @@ Shard::Shard(uint8_t index, SharedState& shared, Transport& transport,
       settings_(std::move(settings)),
       watches_(index) {}
 
+Shard::~Shard() = default;
+
 const Settings& Shard::settings() const {
   on_shard_.AssertHeld();
   return *settings_;

@@ -33,6 +33,7 @@ class Shard {
  public:
   Shard(uint8_t index, SharedState& shared, Transport& transport,
         SettingsPtr settings);
+  ~Shard();
 
   // ---- by the transport ----
 

@@ -15,10 +15,6 @@ namespace {
 namespace v1 = socketbroker::v1;
 using socketbroker::Client;
 
-template <typename Request, typename Response>
-using Method = grpc::Status (Client::*)(const Request&, Response*,
-                                        const socketbroker::CallOptions&);
-
 struct FilterOptions {
   v1::CloseSocketsFilteredRequest request;
   bool yes = false;

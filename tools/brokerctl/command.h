@@ -45,6 +45,14 @@ class Command {
   std::optional<socketbroker::Client> client_;
 };
 
+// A call of the client.
+template <typename Request, typename Response>
+using Method = grpc::Status (socketbroker::Client::*)(
+    const Request&, Response*, const socketbroker::CallOptions&);
+
+// How many a listing asks for at a time: the most that a page may have.
+inline constexpr int kPageSize = 1000;
+
 // One for each file: adds the commands of a family.
 void AddInfo(CLI::App& app, Command& command);
 void AddConnections(CLI::App& app, Command& command);

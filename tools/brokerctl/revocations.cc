@@ -13,8 +13,6 @@ namespace {
 
 namespace v1 = socketbroker::v1;
 
-constexpr int kPageSize = 1000;
-
 struct ListOptions {
   v1::ListRevocationsRequest request;
   uint64_t limit = std::numeric_limits<uint64_t>::max();

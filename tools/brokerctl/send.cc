@@ -17,10 +17,6 @@ using socketbroker::Client;
 
 constexpr char kStandardInput[] = "-";
 
-template <typename Request, typename Response>
-using Method = grpc::Status (Client::*)(const Request&, Response*,
-                                        const socketbroker::CallOptions&);
-
 std::string ReadAll(std::istream& in) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
