@@ -13,7 +13,7 @@ using google::protobuf::Duration;
 
 constexpr uint64_t kMostConnectionsByDefault = 1'000'000;
 constexpr uint64_t kDefaultMessageBytes = 1 << 20;
-constexpr uint64_t kMaxOutboxBytes = 4 << 20;
+constexpr uint64_t kDefaultOutboxBytes = 4 << 20;
 
 Duration Seconds(int64_t seconds) {
   Duration duration;
@@ -35,7 +35,7 @@ void FillEndpoint(v1::Endpoint& e) {
   if (!e.has_max_outbox_bytes()) {
     // Not for a size that is refused anyway: it could wrap.
     const uint64_t size = std::min<uint64_t>(e.max_message_bytes(), 1 << 30);
-    e.set_max_outbox_bytes(std::max(kMaxOutboxBytes, 2 * size));
+    e.set_max_outbox_bytes(std::max(kDefaultOutboxBytes, 2 * size));
   }
   if (!e.has_pending_timeout()) *e.mutable_pending_timeout() = Seconds(10);
 }

@@ -8,8 +8,9 @@ set_property(GLOBAL PROPERTY BROKER_MODULES "")
 # broker_module(filter DEPS core LIBS protobuf::libprotobuf)
 #   DEPS  modules of this project that this one may include, declared before it
 #   LIBS  third-party libraries
+#   UNITY  with BROKER_UNITY on, its files are compiled as few
 function(broker_module name)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY" "" "DEPS;LIBS" ${ARGN})
   file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.h")
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc")
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
@@ -23,6 +24,9 @@ function(broker_module name)
   target_link_libraries(broker_${name} PUBLIC ${deps} ${ARG_LIBS})
   set_target_properties(broker_${name} PROPERTIES
                         LINKER_LANGUAGE CXX VERIFY_INTERFACE_HEADER_SETS ON)
+  if(ARG_UNITY AND BROKER_UNITY)
+    set_target_properties(broker_${name} PROPERTIES UNITY_BUILD ON)
+  endif()
 
   string(REPLACE ";" "," dep_list "${ARG_DEPS}")
   set_property(GLOBAL APPEND PROPERTY BROKER_MODULES "${name}=${dep_list}")
