@@ -30,8 +30,9 @@ struct EventLoop::Asio {
   asio::posix::stream_descriptor events{io, epoll_create1(EPOLL_CLOEXEC)};
 };
 
-EventLoop::EventLoop(EventHandler on_event)
+EventLoop::EventLoop(EventHandler on_event, std::function<void()> on_turn_end)
     : on_event_(std::move(on_event)),
+      on_turn_end_(std::move(on_turn_end)),
       asio_(std::make_unique<Asio>()),
       now_(Clock::System().Monotonic()),
       timers_(now_) {
@@ -81,7 +82,10 @@ void EventLoop::RunTasks() {
     Contain(task);
     task = nullptr;
   }
+  EndTurn();
 }
+
+void EventLoop::EndTurn() { Contain(on_turn_end_); }
 
 bool EventLoop::Watch(int fd, uint32_t events, void* tag) {
   epoll_event event{events, {.ptr = tag}};
@@ -111,6 +115,7 @@ void EventLoop::HandleEvents() {
   for (int i = 0; i < count && !stopped_; ++i) {
     Contain([&] { on_event_(events[i].data.ptr, events[i].events); });
   }
+  EndTurn();
 }
 
 void EventLoop::AwaitTick() {
@@ -120,6 +125,7 @@ void EventLoop::AwaitTick() {
     if (error) return;
     BeginTurn();
     Contain([this] { timers_.Advance(now_); });
+    EndTurn();
     ticking_ = false;
     if (!timers_.idle()) AwaitTick();
   });

@@ -29,7 +29,8 @@ class EventLoop {
   // Epoll's events for what is watched under the tag.
   using EventHandler = std::function<void(void* tag, uint32_t events)>;
 
-  explicit EventLoop(EventHandler on_event);
+  // `on_turn_end` is called after each batch of events, tasks or timers.
+  EventLoop(EventHandler on_event, std::function<void()> on_turn_end);
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
@@ -58,8 +59,10 @@ class EventLoop {
   void HandleEvents();
   void RunTasks();
   void BeginTurn() { now_ = Clock::System().Monotonic(); }
+  void EndTurn();
 
   const EventHandler on_event_;
+  const std::function<void()> on_turn_end_;
   const std::unique_ptr<Asio> asio_;
   MonotonicTime now_;
   TimerWheel timers_;

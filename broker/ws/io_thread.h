@@ -18,6 +18,7 @@
 #include "broker/ws/acceptor.h"
 #include "broker/ws/engine.h"
 #include "broker/ws/event_loop.h"
+#include "broker/ws/turn_batch.h"
 
 namespace broker {
 
@@ -72,7 +73,8 @@ class IoThread final : public Transport {
   struct Hot {
     int fd = -1;
     bool ready = false;
-    uint64_t max_outbox_bytes = 0;
+    TurnBatch::Sequence waiting = TurnBatch::kNone;  // for the end of the turn
+    uint32_t max_waiting = 0;                        // its bytes
   };
 
   void Run();
@@ -80,6 +82,10 @@ class IoThread final : public Transport {
   void OnAccept(int fd, const sockaddr_storage& peer);
   void EndAll();
   void RunLater();
+  SendResult SendAtOnce(Slot slot, const FramePtr& frame);
+  // Writes what waits for the end of the turn.
+  void Flush(Slot slot);
+  void FlushAll();
 
   ThreadRole on_thread_;
   EventLoop loop_;
@@ -88,6 +94,9 @@ class IoThread final : public Transport {
   Shard* shard_ = nullptr;  // set before the thread starts
 
   std::vector<Hot> hot_ ABSL_GUARDED_BY(on_thread_);  // by slot
+  TurnBatch batch_ ABSL_GUARDED_BY(on_thread_);
+  std::vector<Slot> waiting_ ABSL_GUARDED_BY(on_thread_);  // some twice
+  uint64_t written_ ABSL_GUARDED_BY(on_thread_) = 0;       // in this turn
   std::vector<Socket*> by_slot_ ABSL_GUARDED_BY(on_thread_);
   std::vector<Slot> free_slots_ ABSL_GUARDED_BY(on_thread_);
   std::vector<std::unique_ptr<Socket>> sockets_ ABSL_GUARDED_BY(on_thread_);

@@ -47,10 +47,10 @@ class Socket {
   // Ends it in the next turn; until then it is as good as gone.
   void EndLater();
 
-  // See Transport.
+  // See Transport. At once: nothing waits for the end of the turn.
   SendResult Send(const FramePtr& frame);
-  // The kernel took `sent` bytes of the frame, or the socket is dead: -1.
-  SendResult SendRest(const FramePtr& frame, ssize_t sent);
+  // The kernel took `sent` bytes of the frames, or the socket is dead: -1.
+  void SendRest(absl::Span<const FramePtr> frames, ssize_t sent);
   void Close(CloseCode code, absl::Duration drain_for);
   Transport::OutboxBytes outbox_bytes() const {
     return {outbox_.bytes(), outbox_.peak()};

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -38,18 +39,25 @@ SendResult Socket::Send(const FramePtr& frame) {
   if (outbox_.bytes() + frame->size() > max_outbox_bytes_) {
     return SendResult::kTooSlow;
   }
-  // Not empty: an empty one is the IoThread's to write to.
-  Push(frame, 0);
-  return SendResult::kQueued;
+  ssize_t sent = 0;
+  if (outbox_.empty()) {
+    const iovec whole{const_cast<char*>(frame->bytes().data()), frame->size()};
+    sent = SendSome(fd_, &whole, 1);
+    if (sent > 0) io_.stats().bytes_out.Add(static_cast<uint64_t>(sent));
+  }
+  SendRest({&frame, 1}, sent);
+  return end_pending_ ? SendResult::kGone : SendResult::kQueued;
 }
 
-SendResult Socket::SendRest(const FramePtr& frame, ssize_t sent) {
-  if (sent < 0) {
-    EndLater();
-    return SendResult::kGone;
+void Socket::SendRest(absl::Span<const FramePtr> frames, ssize_t sent) {
+  if (sent < 0) return EndLater();
+  if (phase_ != Phase::kOpen || end_pending_) return;
+  auto skip = static_cast<size_t>(sent);
+  for (const FramePtr& frame : frames) {
+    const size_t of_this = std::min(skip, frame->size());
+    skip -= of_this;
+    if (of_this < frame->size()) Push(frame, of_this);
   }
-  Push(frame, static_cast<size_t>(sent));
-  return SendResult::kQueued;
 }
 
 // A copy of what the kernel does not take, so that the Engine may go on.

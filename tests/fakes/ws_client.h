@@ -98,6 +98,9 @@ class WsClient {
   bool SendFrame(uint8_t opcode, absl::string_view payload, bool fin = true);
   bool SendRaw(absl::string_view bytes);
 
+  // How many segments with data TCP has received.
+  uint32_t data_segments() const;
+
   void ShutdownWrite();
   void Disconnect();  // a FIN, or a RST when there is something unread
   void Reset();       // a RST
