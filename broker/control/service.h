@@ -49,6 +49,9 @@ class SocketBrokerService final
   WatchConnections(
       grpc::CallbackServerContext* context,
       const socketbroker::v1::WatchConnectionsRequest* request) override;
+  grpc::ServerBidiReactor<socketbroker::v1::PublishRequest,
+                          socketbroker::v1::PublishResponse>*
+  Publish(grpc::CallbackServerContext* context) override;
 
  private:
   Hub& hub_;

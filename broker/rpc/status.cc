@@ -2,7 +2,6 @@
 
 #include "broker/core/status.h"
 #include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 
 namespace broker {
 namespace {
@@ -18,9 +17,9 @@ grpc::StatusCode Code(absl::StatusCode code) {
 
 }  // namespace
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
+google::rpc::Status ToStatusProto(const absl::Status& status) {
   google::rpc::Status details;
+  if (status.ok()) return details;
   details.set_code(static_cast<int>(Code(status.code())));
   details.set_message(std::string(status.message()));
 
@@ -46,8 +45,14 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
     }
     details.add_details()->PackFrom(bad);
   }
-  return grpc::Status(Code(status.code()), details.message(),
-                      details.SerializeAsString());
+  return details;
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  const google::rpc::Status details = ToStatusProto(status);
+  return grpc::Status(static_cast<grpc::StatusCode>(details.code()),
+                      details.message(), details.SerializeAsString());
 }
 
 }  // namespace broker

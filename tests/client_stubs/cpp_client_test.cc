@@ -21,18 +21,6 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
 
-grpc::Status Refused(grpc::StatusCode code, const std::string& reason,
-                     const std::string& domain = "socketbroker") {
-  google::rpc::Status details;
-  details.set_code(code);
-  google::rpc::ErrorInfo info;
-  info.set_reason(reason);
-  info.set_domain(domain);
-  (*info.mutable_metadata())["limit"] = "7";
-  details.add_details()->PackFrom(info);
-  return grpc::Status(code, "refused", details.SerializeAsString());
-}
-
 class CppClientTest : public ::testing::Test {
  protected:
   // Epochs grow with every look at the broker, as if somebody revoked between.
@@ -100,9 +88,10 @@ TEST_F(CppClientTest, HasOneMethodForEveryRpc) {
   EXPECT_PASSES(ListConnections);
   EXPECT_PASSES(CountConnections);
   EXPECT_PASSES(GetBrokerInfo);
-  const int unary = 20;  // And WatchConnections, which has tests of its own.
+  const int unary = 20;
+  const int streams = 2;  // Publish, WatchConnections: tests of their own
   EXPECT_EQ(v1::SendRequest::descriptor()->file()->service(0)->method_count(),
-            unary + 1);
+            unary + streams);
 }
 
 TEST_F(CppClientTest, GivesEveryCallTheDefaultDeadline) {
@@ -270,37 +259,6 @@ TEST_F(CppClientTest, BindsNothingThatDoesNotVerify) {
   EXPECT_EQ(status.error_message(), "logged out");
   EXPECT_EQ(looks, 2);
   EXPECT_THAT(TicketEpochs(), ElementsAre(5));
-}
-
-TEST_F(CppClientTest, WatchReadsInOrderAndTellsWhyItEnded) {
-  std::vector<v1::WatchConnectionsResponse> responses(2);
-  responses[0].mutable_added()->set_connection_id("c1");
-  responses[1].mutable_snapshot_end();
-  broker_.OnWatch(responses);
-  broker_.EndWatches(Refused(grpc::StatusCode::ABORTED, "WATCH_TOO_SLOW"));
-
-  const auto watch = client_.WatchConnections({});
-  v1::WatchConnectionsResponse response;
-  ASSERT_TRUE(watch->Read(&response));
-  EXPECT_EQ(response.added().connection_id(), "c1");
-  ASSERT_TRUE(watch->Read(&response));
-  EXPECT_TRUE(response.has_snapshot_end());
-  EXPECT_FALSE(watch->Read(&response));
-  EXPECT_EQ(GetErrorDetails(watch->Finish()).reason, "WATCH_TOO_SLOW");
-  EXPECT_FALSE(watch->Read(&response));
-  EXPECT_EQ(broker_.deadline(), std::chrono::system_clock::time_point::max());
-}
-
-TEST_F(CppClientTest, WatchEndsWhenItIsCancelledOrForgotten) {
-  broker_.OnWatch({v1::WatchConnectionsResponse()});
-  const auto watch = client_.WatchConnections({});
-  v1::WatchConnectionsResponse response;
-  ASSERT_TRUE(watch->Read(&response));
-  watch->Cancel();
-  EXPECT_FALSE(watch->Read(&response));
-  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  broker_.EndWatches(grpc::Status::OK);
-  client_.WatchConnections({});
 }
 
 TEST(ErrorDetailsTest, ReadsReasonMetadataAndViolations) {

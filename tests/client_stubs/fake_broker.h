@@ -17,9 +17,24 @@
 #include <utility>
 #include <vector>
 
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 #include "socketbroker/v1/socket_broker.grpc.pb.h"
 
 namespace socketbroker {
+
+// An error as the broker makes them.
+inline grpc::Status Refused(grpc::StatusCode code, const std::string& reason,
+                            const std::string& domain = "socketbroker") {
+  google::rpc::Status details;
+  details.set_code(code);
+  google::rpc::ErrorInfo info;
+  info.set_reason(reason);
+  info.set_domain(domain);
+  (*info.mutable_metadata())["limit"] = "7";
+  details.add_details()->PackFrom(info);
+  return grpc::Status(code, "refused", details.SerializeAsString());
+}
 
 class FakeBroker final : public v1::SocketBroker::Service {
  public:
@@ -85,6 +100,21 @@ class FakeBroker final : public v1::SocketBroker::Service {
   std::chrono::system_clock::time_point deadline() const {
     std::lock_guard lock(mu_);
     return deadline_;
+  }
+
+  // One answer for each request; an error ends the stream.
+  grpc::Status Publish(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::PublishResponse, v1::PublishRequest>* stream)
+      override {
+    v1::PublishRequest request;
+    while (stream->Read(&request)) {
+      v1::PublishResponse response;
+      const grpc::Status status = Answer(*context, request, &response);
+      if (!status.ok()) return status;
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
   }
 
   grpc::Status AddConnection(grpc::ServerContext* context,

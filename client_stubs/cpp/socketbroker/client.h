@@ -87,6 +87,40 @@ class ConnectionWatch {
   std::optional<grpc::Status> finished_;
 };
 
+// A stream of things to do, see Publish in socket_broker.proto. One thread may
+// write while another reads; Cancel is for any. The client must outlive it.
+class PublishStream {
+ public:
+  ~PublishStream();
+  PublishStream(const PublishStream&) = delete;
+  PublishStream& operator=(const PublishStream&) = delete;
+
+  // Waits while the broker has enough to do. False: the stream has ended, see
+  // Finish.
+  bool Write(const v1::PublishRequest& request);
+  // There is no more to do. The answers that are missing still come.
+  bool WritesDone();
+  // Waits for the answer to the oldest request that has none. False: there are
+  // no more, or the stream has ended. An item's error: see ToStatus in error.h.
+  bool Read(v1::PublishResponse* response);
+
+  // How it ended. Reads what is left; call it when there is nothing to write,
+  // or after Cancel.
+  grpc::Status Finish();
+  // Ends the stream with CANCELLED. What was written may be done or not.
+  void Cancel();
+
+ private:
+  friend class Client;
+  PublishStream() = default;
+
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriterInterface<v1::PublishRequest,
+                                                    v1::PublishResponse>>
+      stream_;
+  std::optional<grpc::Status> finished_;
+};
+
 class Client {
  public:
   // `target` is what gRPC takes: "127.0.0.1:50051", "dns:///broker:50051",
@@ -150,6 +184,8 @@ class Client {
   grpc::Status BroadcastFiltered(const v1::BroadcastFilteredRequest& request,
                                  v1::BroadcastFilteredResponse* response,
                                  const CallOptions& options = {});
+  // A deadline, when given, ends the whole stream.
+  std::unique_ptr<PublishStream> Publish(const CallOptions& options = {});
 
   grpc::Status GetConnection(const v1::GetConnectionRequest& request,
                              v1::GetConnectionResponse* response,

@@ -77,4 +77,9 @@ ErrorDetails GetErrorDetails(const grpc::Status& status) {
   return details;
 }
 
+grpc::Status ToStatus(const v1::PublishError& error) {
+  return grpc::Status(static_cast<grpc::StatusCode>(error.code()),
+                      error.message(), error.SerializeAsString());
+}
+
 }  // namespace socketbroker

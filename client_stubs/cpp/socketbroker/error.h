@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "socketbroker/v1/socket_broker.pb.h"
+
 namespace socketbroker {
 
 // A wrong field of the request.
@@ -30,5 +32,9 @@ struct ErrorDetails {
 
 // Never fails: details that cannot be read are left out.
 ErrorDetails GetErrorDetails(const grpc::Status& status);
+
+// What the call would have returned that the item of a Publish stream stands
+// for.
+grpc::Status ToStatus(const v1::PublishError& error);
 
 }  // namespace socketbroker

@@ -141,6 +141,23 @@ class Client:
         """AddConnection under the rule of `create_ticket_verified`."""
         return self._call_verified(self._stub.AddConnection, request, verify, timeout)
 
+    def publish(
+        self, requests: Iterable[pb.PublishRequest], *, timeout: Optional[float] = None
+    ) -> Iterator[pb.PublishResponse]:
+        """Does what the requests say, and yields their responses, in order.
+
+        The requests are taken from another thread, as fast as the broker does
+        them. An item's error: see `from_publish_error`. A timeout, when given,
+        ends the whole stream.
+        """
+        call = self._start(self._stub.Publish, iter(requests), timeout)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise _error.from_rpc_error(error) from error
+        finally:
+            call.cancel()
+
     def watch_connections(
         self, request: pb.WatchConnectionsRequest, *, timeout: Optional[float] = None
     ) -> ConnectionWatch:

@@ -59,6 +59,13 @@ def from_rpc_error(error):
     return result
 
 
+def from_publish_error(error):
+    """The BrokerError for a PublishError: what the call of its own would have raised."""
+    codes = {code.value[0]: code for code in grpc.StatusCode}
+    code = codes.get(error.code, grpc.StatusCode.UNKNOWN)
+    return BrokerError(code, error.message, *_read_details(error.SerializeToString()))
+
+
 def _read_details(value):
     reason, metadata, violations = "", {}, []
     for detail in status_pb2.Status.FromString(value).details:

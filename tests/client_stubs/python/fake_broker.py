@@ -52,7 +52,7 @@ class FakeBroker:
         self._watch_ends = []
         servicer = socket_broker_pb2_grpc.SocketBrokerServicer()
         for name in METHODS:
-            handler = self._watch if name == "WatchConnections" else self._unary(name)
+            handler = {"Publish": self._publish, "WatchConnections": self._watch}.get(name) or self._unary(name)
             setattr(servicer, name, handler)
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
         socket_broker_pb2_grpc.add_SocketBrokerServicer_to_server(servicer, self._server)
@@ -125,6 +125,12 @@ class FakeBroker:
                 return self._refuse(context, refusal)
 
         return handle
+
+    def _publish(self, requests, context):
+        """One answer for each request; a Refusal ends the stream."""
+        answer = self._unary("Publish")
+        for request in requests:
+            yield answer(request, context)
 
     def _watch(self, request, context):
         self._keep("WatchConnections", request, context)

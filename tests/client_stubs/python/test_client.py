@@ -16,6 +16,9 @@ from socketbroker.v1 import socket_broker_pb2 as pb
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 
+STREAMS = ("Publish", "WatchConnections")
+
+
 def snake_case(name):
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
@@ -30,7 +33,7 @@ def identity(account="a1"):
     return connection_pb2.Identity(account_id=account)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "WatchConnections"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in STREAMS])
 def test_has_one_method_for_every_rpc(broker, client, name):
     response = getattr(client, snake_case(name))(getattr(pb, f"{name}Request")())
     assert type(response) is getattr(pb, f"{name}Response")
@@ -196,3 +199,34 @@ def test_shares_a_process_with_googleapis_common_protos():
     for order in (("common_protos()", "import socketbroker"), ("import socketbroker", "common_protos()")):
         code = textwrap.dedent(program).format(first=order[0], second=order[1])
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def removals(*ids):
+    request = pb.PublishRequest()
+    for connection_id in ids:
+        request.items.add().remove_connection.connection_id = connection_id
+    return request
+
+
+def test_publish_answers_in_order(broker, client):
+    def answer(request):
+        response = pb.PublishResponse()
+        for item in request.items:
+            refusal = Refusal(grpc.StatusCode.NOT_FOUND, "gone", "GONE " + item.remove_connection.connection_id)
+            response.results.add().error.ParseFromString(refusal.details)
+        return response
+
+    broker.on("Publish", answer)
+    responses = list(client.publish([removals("1", "2"), removals("3")]))
+    errors = [socketbroker.from_publish_error(result.error) for r in responses for result in r.results]
+    assert [error.code for error in errors] == [grpc.StatusCode.NOT_FOUND] * 3
+    assert [error.reason for error in errors] == ["GONE 1", "GONE 2", "GONE 3"]
+
+
+def test_publish_tells_why_it_ended(broker, client):
+    broker.on("Publish", [pb.PublishResponse(), Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "END")])
+    responses = client.publish([removals("1"), removals("2")])
+    next(responses)
+    with pytest.raises(socketbroker.BrokerError) as raised:
+        next(responses)
+    assert raised.value.reason == "END"

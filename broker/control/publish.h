@@ -1,0 +1,19 @@
+// Publish: a stream of things to do, answered request by request in their
+// order. Thread-safe as gRPC's reactors are.
+
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include "broker/hub/hub.h"
+#include "broker/rpc/rpc_stats.h"
+#include "socketbroker/v1/socket_broker.pb.h"
+
+namespace broker::control {
+
+// Owns itself; gone when the stream is.
+grpc::ServerBidiReactor<socketbroker::v1::PublishRequest,
+                        socketbroker::v1::PublishResponse>*
+Publish(Hub& hub, RpcStats& stats);
+
+}  // namespace broker::control
