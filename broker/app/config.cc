@@ -36,6 +36,8 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
                              e.allowed_origins().end());
   out.max_message_bytes = e.max_message_bytes();
   out.max_outbox_bytes = e.max_outbox_bytes();
+  out.soft_outbox_bytes = e.soft_outbox_bytes();
+  out.soft_outbox_time = ToMilliseconds(e.soft_outbox_time());
   out.pending_timeout = ToMilliseconds(e.pending_timeout());
   return out;
 }

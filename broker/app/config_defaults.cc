@@ -37,6 +37,10 @@ void FillEndpoint(v1::Endpoint& e) {
     const uint64_t size = std::min<uint64_t>(e.max_message_bytes(), 1 << 30);
     e.set_max_outbox_bytes(std::max(kDefaultOutboxBytes, 2 * size));
   }
+  if (!e.has_soft_outbox_bytes()) {
+    e.set_soft_outbox_bytes(std::max<uint64_t>(1, e.max_outbox_bytes() / 4));
+  }
+  if (!e.has_soft_outbox_time()) *e.mutable_soft_outbox_time() = Seconds(10);
   if (!e.has_pending_timeout()) *e.mutable_pending_timeout() = Seconds(10);
 }
 

@@ -175,6 +175,10 @@ class Checker {
         Range(at + "max_outbox_bytes", e.max_outbox_bytes(),
               2 * e.max_message_bytes(), kMaxOutboxBytes);
       }
+      Range(at + "soft_outbox_bytes", e.soft_outbox_bytes(), 1,
+            e.max_outbox_bytes());
+      Range(at + "soft_outbox_time", e.soft_outbox_time(),
+            absl::Milliseconds(100), absl::Hours(1));
       Range(at + "pending_timeout", e.pending_timeout(),
             absl::Milliseconds(100), absl::Hours(1));
     }

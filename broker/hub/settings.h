@@ -38,6 +38,9 @@ struct EndpointSettings {
   uint64_t max_message_bytes = 1 << 20;
   // At least twice max_message_bytes.
   uint64_t max_outbox_bytes = 4 << 20;
+  // What an outbox may hold for soft_outbox_time without a break.
+  uint64_t soft_outbox_bytes = 1 << 20;
+  std::chrono::milliseconds soft_outbox_time{10'000};
   std::chrono::milliseconds pending_timeout{10'000};
 };
 

@@ -293,6 +293,11 @@ void Shard::OnPingFlood(Slot slot) {
   Close(slot, CloseCode::kPolicy);
 }
 
+void Shard::OnSlowConsumer(Slot slot) {
+  on_shard_.AssertHeld();
+  Close(slot, CloseCode::kSlowConsumer);
+}
+
 void Shard::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {
   on_shard_.AssertHeld();
   watches_.FailAll(absl::UnavailableError("the broker is shutting down"));

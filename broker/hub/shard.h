@@ -61,6 +61,8 @@ class Shard {
 
   void OnHeartbeatTimeout(Slot slot);
   void OnPingFlood(Slot slot);
+  // Its outbox has been over the soft limit for too long.
+  void OnSlowConsumer(Slot slot);
 
   ShardStats& stats() { return stats_; }
   Caps& caps() { return shared_.caps; }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <variant>
@@ -147,11 +148,10 @@ void Socket::Answer(Upgrade upgrade, absl::string_view behind_head) {
 }
 
 void Socket::Accept(const Upgrade& upgrade, absl::string_view behind_head) {
-  const EndpointSettings& endpoint = *opening_->handshake->endpoint;
-  max_outbox_bytes_ = endpoint.max_outbox_bytes;
-  engine_ = io_.engine().Make(*this, endpoint.max_message_bytes);
+  endpoint_ = opening_->handshake->endpoint;
+  engine_ = io_.engine().Make(*this, endpoint_->max_message_bytes);
   if (engine_ == nullptr) return EndLater();
-  slot_ = io_.Join(*this, fd_, max_outbox_bytes_);
+  slot_ = io_.Join(*this, fd_, endpoint_->max_outbox_bytes);
   io_.engine().Start(*engine_, upgrade);
   if (!behind_head.empty()) Receive(behind_head);
 }
@@ -175,8 +175,8 @@ void Socket::EngineOpened() {
   opening_.reset();
   io_.SetReady(slot_, outbox_.empty() && !end_pending_);
   const auto interval = io_.shard().settings().limits.ping_interval;
-  timer_.Cancel();
-  if (interval.count() > 0) Arm(last_heard_ + interval);
+  if (interval.count() > 0) heartbeat_at_ = last_heard_ + interval;
+  ArmOpen();
   io_.shard().OnOpen(slot_, std::move(handshake));
 }
 
@@ -211,17 +211,17 @@ void Socket::OnHeartbeat() {
     if (awaiting_pong_) return io_.shard().OnHeartbeatTimeout(slot_);
   }
   const Limits& limits = io_.shard().settings().limits;
+  heartbeat_at_ = MonotonicTime::max();
   if (limits.ping_interval.count() == 0) return;
   const MonotonicTime now = io_.loop().now();
-  if (now < last_heard_ + limits.ping_interval) {
-    return Arm(last_heard_ + limits.ping_interval);
-  }
+  heartbeat_at_ = last_heard_ + limits.ping_interval;
+  if (now < heartbeat_at_) return;
   // Even over the outbox's limit: two bytes, and never twice.
   static const FramePtr ping = Frame::Encode(Opcode::kPing, "");
   Write({{const_cast<char*>(ping->bytes().data()), ping->size()}},
         Outbox::Keep::kUntilDiscard);
   awaiting_pong_ = true;
-  Arm(now + limits.pong_timeout);
+  heartbeat_at_ = now + limits.pong_timeout;
 }
 
 // ---- time -------------------------------------------------------------------
@@ -237,13 +237,32 @@ void Socket::Arm(MonotonicTime at) {
   });
 }
 
+void Socket::ArmOpen() {
+  MonotonicTime at = heartbeat_at_;
+  if (slow_since_ != MonotonicTime::max()) {
+    at = std::min(at, slow_since_ + endpoint_->soft_outbox_time);
+  }
+  if (at == MonotonicTime::max()) return timer_.Cancel();
+  Arm(at);
+}
+
+void Socket::OnOpenTimer() {
+  const MonotonicTime now = io_.loop().now();
+  if (slow_since_ != MonotonicTime::max() &&
+      now >= slow_since_ + endpoint_->soft_outbox_time) {
+    return io_.shard().OnSlowConsumer(slot_);
+  }
+  if (now >= heartbeat_at_) OnHeartbeat();
+  if (phase_ == Phase::kOpen) ArmOpen();
+}
+
 void Socket::OnTimer() {
   switch (phase_) {
     case Phase::kHead:
       io_.stats().handshake_timeouts.Add();
       return End();
     case Phase::kOpen:
-      return OnHeartbeat();
+      return OnOpenTimer();
     case Phase::kDraining:
       return CloseNow();
     case Phase::kClosing:

@@ -102,9 +102,15 @@ class Socket {
   void ReadLater();
   void Later();
 
-  // One timer serves all phases: what it means depends on the phase.
+  // Whether the outbox is over its soft limit, and since when.
+  void WatchOutbox();
+
+  // One timer serves all phases: what it means depends on the phase. While open
+  // it is for the heartbeat or the soft limit, whichever comes first.
   void Arm(MonotonicTime at);
+  void ArmOpen();
   void OnTimer();
+  void OnOpenTimer();
 
   IoThread& io_;
   int fd_;
@@ -124,7 +130,10 @@ class Socket {
   MonotonicTime ping_second_;
   MonotonicTime last_heard_;
   MonotonicTime drain_deadline_;
-  uint64_t max_outbox_bytes_ = 0;
+  MonotonicTime heartbeat_at_ = MonotonicTime::max();
+  MonotonicTime slow_since_ = MonotonicTime::max();
+  // Once there is a handshake: it, and then the shard, keep it for us.
+  const EndpointSettings* endpoint_ = nullptr;
   Outbox outbox_;
   EngineConnection engine_;
   SocketLease lease_;

@@ -32,11 +32,20 @@ void Socket::Push(Args&&... args) {
   outbox_.Push(std::forward<Args>(args)...);
   io_.stats().outbox_bytes.Add(static_cast<int64_t>(outbox_.bytes() - before));
   if (slot_ != kNoSlot) io_.SetReady(slot_, false);
+  WatchOutbox();
+}
+
+void Socket::WatchOutbox() {
+  if (phase_ != Phase::kOpen) return;
+  const bool slow = outbox_.bytes() > endpoint_->soft_outbox_bytes;
+  if (slow == (slow_since_ != MonotonicTime::max())) return;
+  slow_since_ = slow ? io_.loop().now() : MonotonicTime::max();
+  ArmOpen();
 }
 
 SendResult Socket::Send(const FramePtr& frame) {
   if (phase_ != Phase::kOpen || end_pending_) return SendResult::kGone;
-  if (outbox_.bytes() + frame->size() > max_outbox_bytes_) {
+  if (outbox_.bytes() + frame->size() > endpoint_->max_outbox_bytes) {
     return SendResult::kTooSlow;
   }
   ssize_t sent = 0;
@@ -85,6 +94,7 @@ void Socket::Flush() {
   io_.stats().bytes_out.Add(written);
   io_.stats().outbox_bytes.Add(-static_cast<int64_t>(written));
   if (!alive) return End();
+  WatchOutbox();
   if (outbox_.empty()) OnFlushed();
 }
 

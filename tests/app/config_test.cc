@@ -59,6 +59,8 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
   const EndpointSettings& mine = settings->endpoints[0];
   EXPECT_EQ(mine.max_message_bytes, e.max_message_bytes);
   EXPECT_EQ(mine.max_outbox_bytes, e.max_outbox_bytes);
+  EXPECT_EQ(mine.soft_outbox_bytes, e.soft_outbox_bytes);
+  EXPECT_EQ(mine.soft_outbox_time, e.soft_outbox_time);
   EXPECT_EQ(mine.pending_timeout, e.pending_timeout);
   const Limits l;
   const Limits& limits = settings->limits;
@@ -86,6 +88,8 @@ endpoints:
     framing: RAW
     ways: [ticket, WAY_MANUAL]
     max_message_bytes: 3145728
+    soft_outbox_bytes: 1000
+    soft_outbox_time: 2s
     pending_timeout: 1.5s
 limits:
   max_connections: 5
@@ -130,6 +134,8 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_TRUE(raw.allow_pending);
   EXPECT_EQ(raw.max_message_bytes, 3u << 20);
   EXPECT_EQ(raw.max_outbox_bytes, 6u << 20) << "follows the message size";
+  EXPECT_EQ(raw.soft_outbox_bytes, 1000u);
+  EXPECT_EQ(raw.soft_outbox_time, std::chrono::seconds(2));
   EXPECT_EQ(raw.pending_timeout, std::chrono::milliseconds(1500));
   const Limits& limits = settings->limits;
   EXPECT_EQ(limits.max_connections, 5u);
@@ -270,6 +276,11 @@ TEST_F(ConfigTest, ValuesAreHeldToTheRules) {
        "allowed are 1 to 3145728"},
       {"endpoints: [{path: /a, max_message_bytes: 100, max_outbox_bytes: 199}]",
        "endpoints[0].max_outbox_bytes: 199 is out of range; allowed are 200 "},
+      {"endpoints: [{path: /a, soft_outbox_bytes: 4194305}]",
+       "endpoints[0].soft_outbox_bytes: 4194305 is out of range; allowed are 1 "
+       "to 4194304"},
+      {"endpoints: [{path: /a, soft_outbox_time: 10ms}]",
+       "endpoints[0].soft_outbox_time: 10ms is out of range"},
       {"endpoints: [{path: /a, pending_timeout: 1ms}]",
        "endpoints[0].pending_timeout: 1ms is out of range"},
       {"websocket: {address: localhost}",

@@ -1,6 +1,7 @@
 // Clients that do not read, and how a connection ends, over real sockets.
 
 #include <functional>
+#include <future>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,47 @@ TEST_F(CloseTest, TheOutboxHasALimit) {
   EXPECT_EQ(Send(0, Numbered(1, 10)), SendResult::kQueued);
   EXPECT_EQ(client.Read()->payload, NumberedPayload(1, 10));
   OnShard([&] { EXPECT_EQ(stats().outbox_bytes.value(), 0); });
+}
+
+TEST_F(CloseTest, WhoStaysOverTheSoftLimitIsClosed) {
+  endpoint().soft_outbox_bytes = 100'000;
+  endpoint().soft_outbox_time = std::chrono::milliseconds(300);
+  Start();
+  WsClient client, fast;
+  Stall(client);
+  Admit(fast, "a2");
+  for (int i = 0; i < 20; ++i)
+    EXPECT_EQ(Send(0, Numbered(i, 50'000)), SendResult::kQueued);
+  EXPECT_TRUE(WaitFor([&] { return Closes(4008) == 1; }));
+  EXPECT_EQ(Send(1, Numbered(0, 10)), SendResult::kQueued);
+  EXPECT_EQ(fast.Read()->payload, NumberedPayload(0, 10));
+}
+
+TEST_F(CloseTest, WhoComesBelowTheSoftLimitIsForgiven) {
+  endpoint().soft_outbox_bytes = 100'000;
+  endpoint().soft_outbox_time = std::chrono::milliseconds(500);
+  Start();
+  WsClient client;
+  Stall(client);
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 20; ++i)
+      EXPECT_EQ(Send(0, Numbered(i, 50'000)), SendResult::kQueued);
+    EXPECT_GT(OutboxOf(0).now, 100'000u);
+    for (int i = 0; i < 20; ++i)
+      ASSERT_EQ(client.Read()->payload, NumberedPayload(i, 50'000));
+  }
+  // Past the time at which it would have been closed.
+  std::promise<void> later;
+  Timer timer;
+  OnShard([&] {
+    transport().timers().Arm(
+        timer, Clock::System().Monotonic() + std::chrono::milliseconds(800),
+        [&] { later.set_value(); });
+  });
+  later.get_future().wait();
+  EXPECT_EQ(Closes(4008), 0u);
+  EXPECT_EQ(Send(0, Numbered(0, 10)), SendResult::kQueued);
+  EXPECT_EQ(client.Read()->payload, NumberedPayload(0, 10));
 }
 
 TEST_F(CloseTest, AFrameOverTheLimitIsNotSentInPart) {
