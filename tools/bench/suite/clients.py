@@ -15,14 +15,14 @@ class Inbound(Scenario):
 
     def __init__(self, profile):
         # A rate at which nearly every message wakes the server, and none at all.
-        self.rates = {"paced": 40_000 if profile.rounds > 1 else 5_000, "full": FULL_SPEED}
+        self.rates = {"paced": 40_000 if profile.has_goals else 5_000, "full": FULL_SPEED}
         super().__init__(profile)
 
     def make_rows(self):
-        text = f"128 B from {count_of(self.profile.small)} clients, "
+        text = f"JSON-RPC of 128 B from {count_of(self.profile.small)} clients, "
         how = {"paced": f"{count_of(self.rates['paced'])} a second", "full": "as fast as they can"}
-        return [Row(f"inbound/{key}", f"{text}{how[key]}: CPU a message, to receive and look at it", "ns",
-                    1.3) for key in self.rates]
+        return [Row(f"inbound/{key}", text + how[key], "CPU a message", "ns", "receive and look", 1.3)
+                for key in self.rates]
 
     def measure(self, stage, server, load):
         results = {}
@@ -54,10 +54,10 @@ class Coming(Scenario):
 
     def make_rows(self):
         large = count_of(self.profile.large)
-        return [Row("connect/cpu", f"handshakes with a ticket, {large}: CPU each, to a fixed answer", "ns",
-                    2.6),
-                Row("connect/memory", f"resident memory an idle client, {large}, with its identity",
-                    "KiB", 3.5, "value")]
+        return [Row("connect/cpu", f"handshakes with a ticket, {large}", "CPU each", "ns",
+                    "a fixed answer", 2.6),
+                Row("connect/memory", f"{large} idle clients with their identities",
+                    "resident memory each", "KiB", "bare sockets", 3.5, "value")]
 
     def measure(self, stage, server, load, tickets_for):
         """In chunks, because tickets are short-lived; making them is in no window."""
@@ -91,8 +91,8 @@ class Pings(Scenario):
         return max(1, int(self.profile.seconds / 2))
 
     def make_rows(self):
-        return [Row("pings", f"{count_of(self.profile.medium)} idle clients with a ping a second: CPU a "
-                    "round trip, to send and receive it", "ns", 3.0)]
+        return [Row("pings", f"{count_of(self.profile.medium)} idle clients, a ping a second",
+                    "CPU a round trip", "ns", "send and receive", 3.0)]
 
     def measure(self, stage, server, load, pings):
         with Window(stage, server) as window:

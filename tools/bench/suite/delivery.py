@@ -1,6 +1,7 @@
 """What it costs, and how long it takes, to bring messages to clients."""
 
 from suite.measure import Window
+from suite.processes import expect
 from suite.scenario import Row, Scenario, count_of
 from suite.steps import check_calls, deliver, fill, fill_floor
 
@@ -19,8 +20,8 @@ class Broadcast(Scenario):
         super().__init__(profile)
 
     def make_rows(self):
-        return [Row(f"{self.name}/{size}", f"broadcast {text} to {count_of(self.connections)}: CPU a "
-                    "delivered message, to a bare send", "ns", 1.05) for size, text in SIZES.items()]
+        return [Row(f"{self.name}/{size}", f"broadcast, {text} to {count_of(self.connections)}",
+                    "CPU a delivery", "ns", "bare send", 1.05) for size, text in SIZES.items()]
 
     def measure(self, stage, server, load, send):
         results = {}
@@ -55,8 +56,8 @@ class Burst(Scenario):
         super().__init__(profile)
 
     def make_rows(self):
-        return [Row(self.name, f"bursts of {BURST} x 128 B to {count_of(self.connections)}, {BURST} "
-                    "calls at once: CPU a delivered message, to one send a burst", "ns", 1.05)]
+        return [Row(self.name, f"bursts of {BURST} x 128 B to {count_of(self.connections)}, as "
+                    f"{BURST} calls", "CPU a delivery", "ns", "one send a burst", 1.05)]
 
     def measure(self, stage, server, load, send):
         count = BURST * max(2, self.profile.deliveries // self.connections // 4)
@@ -78,6 +79,40 @@ class Burst(Scenario):
             f"broadcast count={count} bytes=128 burst={BURST}", 60))
 
 
+class Large(Scenario):
+    """Messages that come in fragments, and that no socket takes at once."""
+
+    name = "large"
+    size = 100_000
+
+    def make_rows(self):
+        return [Row("large", f"broadcast, 100 kB to {count_of(self.connections)}", "CPU a delivery", "ns",
+                    "bare send")]
+
+    @property
+    def connections(self):
+        return self.profile.small // 5
+
+    def measure(self, stage, server, load, send):
+        count = max(3, self.profile.deliveries // 100 // self.connections)
+        window, answer = deliver(stage, server, load, self.connections * count, lambda: send(count))
+        expect(answer["bytes"] == self.size * self.connections * count, "messages have another length")
+        return {"large": window.cpu_ns / (self.connections * count)}
+
+    def broker(self, stage):
+        server, load = stage.daemon(), stage.load()
+        call = stage.call(server)
+        fill(stage, server, load, call, self.connections)
+        return self.measure(stage, server, load, lambda count: check_calls(call.ask(
+            f"broadcast count={count} bytes={self.size} namespace=raw", 60), count))
+
+    def floor(self, stage):
+        server, load = stage.floor(), stage.load()
+        fill_floor(server, load, self.connections)
+        return self.measure(stage, server, load, lambda count: server.ask(
+            f"broadcast count={count} bytes={self.size}", 60))
+
+
 class ToAccounts(Scenario):
     """SendToAccount at random accounts, and the same call with nothing but a send in it."""
 
@@ -85,7 +120,7 @@ class ToAccounts(Scenario):
 
     def make_rows(self):
         return [Row("account", f"SendToAccount, random of {count_of(self.profile.large)}, {FLIGHT} in "
-                    "flight: CPU a call, to an empty handler with a bare send", "ns", 1.3)]
+                    "flight", "CPU a call", "ns", "empty handler + bare send", 1.3)]
 
     def measure(self, stage, server, load, call):
         def send(count):
@@ -115,9 +150,9 @@ class Latency(Scenario):
     name = "latency"
 
     def make_rows(self):
-        text = f"128 B to {count_of(self.profile.medium)}, paced at half of the floor's most: "
-        return [Row("latency/p99", text + "p99 from the call to the client", "ms", 1.15),
-                Row("latency/p50", text + "p50", "ms", None, None)]
+        text = f"paced broadcast, 128 B to {count_of(self.profile.medium)}, at half of the most"
+        return [Row("latency/p99", text, "p99 until a client has it", "ms", "bare send", 1.15),
+                Row("latency/p50", text, "p50 until a client has it", "ms", "bare send")]
 
     def prepare(self, bench):
         with bench.stage() as stage:

@@ -22,11 +22,12 @@ class AtLimit(Scenario):
         at, knocks = count_of(self.profile.medium), self.profile.knocks
         rows = []
         for key, text in (("full", f"{at} clients, the limit"), ("starved", "no descriptor left")):
-            where = f"{text}, {knocks} knocks a second: "
-            rows += [Row(f"limit/{key}/cpu", where + "CPU", "% of a core", 20.0, "value"),
-                     Row(f"limit/{key}/info", where + "p99 of GetBrokerInfo", "ms", 20.0, "value"),
-                     Row(f"limit/{key}/log", where + "log lines", "a second", 10.0, "value")]
-        return rows + [Row("limit/recovery", "until a client is let in again", "ms", 1000.0, "value")]
+            where = f"{text}, {knocks} knocks a second"
+            rows += [Row(f"limit/{key}/cpu", where, "CPU", "% of a core", "", 20.0, "value"),
+                     Row(f"limit/{key}/info", where, "p99 of GetBrokerInfo", "ms", "", 20.0, "value"),
+                     Row(f"limit/{key}/log", where, "log lines", "a second", "", 10.0, "value")]
+        return rows + [Row("limit/recovery", "there is room again", "time until one is let in", "ms", "",
+                           1000.0, "value")]
 
     def broker(self, stage):
         at = self.profile.medium
@@ -79,14 +80,12 @@ class Stalled(Scenario):
 
     def make_rows(self):
         all_of = self.profile.stalled_of
-        who = f"{count_of(all_of // 10)} of {count_of(all_of)} stop reading, 1 KiB {self.rate} times a " \
-              "second: "
-        return [Row("stalled/done", who + "broadcasts done", "a second", None, None),
-                Row("stalled/memory", who + "growth at its highest, of outbox limit x stalled", "%", 100.0,
-                    "value"),
-                Row("stalled/p99", who + "p99 of the others", "ms", None, None),
-                Row("stalled/open", who + "not closed with 4008", "clients", 0.0, "value"),
-                Row("stalled/left", who + "memory not given back", "MiB", None, None)]
+        who = f"{count_of(all_of // 10)} of {count_of(all_of)} stop reading, {self.rate} x 1 KiB a second"
+        return [Row("stalled/done", who, "broadcasts done", "a second", "", None, "value"),
+                Row("stalled/memory", who, "growth, of limit x stalled", "%", "", 100.0, "value"),
+                Row("stalled/p99", who, "p99 of the others", "ms", "", None, "value"),
+                Row("stalled/open", who, "not closed with 4008", "clients", "", 0.0, "value"),
+                Row("stalled/left", who, "memory not given back", "MiB", "", None, "value")]
 
     def broker(self, stage):
         all_of, stalled = self.profile.stalled_of, self.profile.stalled_of // 10
@@ -133,10 +132,10 @@ class Flood(Scenario):
     once = True
 
     def make_rows(self):
-        who = "one client floods pings and does not read: "
-        return [Row("flood/memory", who + "memory", "MiB", 1.0, "value"),
-                Row("flood/open", who + "not closed with 1008", "clients", 0.0, "value"),
-                Row("flood/sent", who + "pings until it was cut off", "pings", None, None)]
+        who = "one client floods pings, reads nothing"
+        return [Row("flood/memory", who, "growth", "MiB", "", 1.0, "value"),
+                Row("flood/open", who, "not closed with 1008", "clients", "", 0.0, "value"),
+                Row("flood/sent", who, "pings until cut off", "pings", "", None, "value")]
 
     def broker(self, stage):
         server, load = stage.daemon(), stage.load(busy=False)

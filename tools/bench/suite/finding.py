@@ -16,8 +16,8 @@ class Pinned(Scenario):
 
     def make_rows(self):
         small, large = count_of(self.profile.small), count_of(self.profile.large)
-        return [Row("pinned", f"broadcast to a group of {TEAM} among {large}: CPU a call, to the same "
-                    f"among {small}", "ns", 1.5)]
+        return [Row("pinned", f"BroadcastFiltered to a group of {TEAM} among {large}", "CPU a call", "ns",
+                    f"the same among {small}", 1.5)]
 
     def measure(self, stage, connections):
         server, load = stage.daemon(), stage.load()
@@ -47,8 +47,8 @@ class Scan(Scenario):
 
     def make_rows(self):
         large = count_of(self.profile.large)
-        return [Row("scan", f"broadcast by an unindexed label that none of {large} has: CPU a connection "
-                    "looked at, to a bare send", "ns", 1.5, "percent")]
+        return [Row("scan", f"BroadcastFiltered by an unindexed label, none of {large}",
+                    "CPU a connection", "ns", "bare send", 1.5, "percent")]
 
     def broker(self, stage):
         server, load = stage.daemon(), stage.load()
@@ -81,9 +81,8 @@ class Closing(Scenario):
 
     def make_rows(self):
         leavers, large = count_of(self.profile.leavers), count_of(self.profile.large)
-        return [Row(f"close/{key}", f"closing {leavers} of {large} {text}: time until the last has its "
-                    "close frame, to a loop of bare close frames", "ms", 1.5)
-                for key, text in self.ways.items()]
+        return [Row(f"close/{key}", f"closing {leavers} of {large} {text}", "time until all know", "ms",
+                    "bare close frames", 1.5) for key, text in self.ways.items()]
 
     def await_closes(self, load, start):
         """Calls `start`, which returns when it began; returns the milliseconds."""

@@ -9,8 +9,7 @@ import subprocess
 
 from suite.measure import median
 
-HEAD = ["what", "broker", "floor", "broker : floor", "goal", "", "range of broker", "range of floor",
-        "others"]
+HEAD = ["what", "measured", "broker", "floor", "which does", "ratio", "goal", "", "others"]
 
 
 @dataclasses.dataclass
@@ -29,38 +28,36 @@ class Line:
 
     @property
     def judged(self):
-        """The number that the goal limits."""
-        if self.row.limits is None:
-            return None
-        if self.row.limits == "value":
+        """The number that the goal is for."""
+        if self.row.judged_by == "value":
             return median(self.broker)
-        return None if self.ratio is None else self.ratio * (100 if self.row.limits == "percent" else 1)
+        return None if self.ratio is None else self.ratio * (100 if self.row.judged_by == "percent" else 1)
 
     @property
     def missed(self):
-        return self.judged is not None and self.judged > self.row.target
+        return self.row.goal is not None and self.judged is not None and self.judged > self.row.goal
 
     def cells(self):
         row = self.row
-        return [row.title, number(median(self.broker), row.unit),
-                number(median(self.floor), row.unit) if self.floor else "", self.ratio_text(), self.goal(),
-                "MISSED" if self.missed else "", span(self.broker), span(self.floor), self.others]
+        return [row.title, row.measured, number(self.broker, row.unit),
+                number(self.floor, row.unit) if self.floor else "", row.against if self.floor else "",
+                self.ratio_text(), self.goal(), "MISSED" if self.missed else "", self.others]
 
     def ratio_text(self):
-        if self.ratio is None:
+        if self.ratio is None or self.row.judged_by == "value":
             return ""
-        ratios = [b / f for b, f in zip(self.broker, self.floor)]
-        percent = self.row.limits == "percent"
+        percent = self.row.judged_by == "percent"
         def show(ratio):
             return f"{100 * ratio:.2f}" if percent else f"{ratio:.2f}"
-        text = show(self.ratio) + (" %" if percent else "")
-        return text if len(ratios) < 2 else f"{text} ({show(min(ratios))}-{show(max(ratios))})"
+        ratios = [b / f for b, f in zip(self.broker, self.floor)]
+        return (show(self.ratio) + (" %" if percent else "") +
+                (f" ({show(min(ratios))}-{show(max(ratios))})" if len(ratios) > 1 else ""))
 
     def goal(self):
-        if self.row.limits is None:
+        if self.row.goal is None:
             return ""
-        unit = {"ratio": "", "percent": " %", "value": " " + self.row.unit}[self.row.limits]
-        return f"<= {self.row.target:g}{unit}"
+        unit = {"ratio": "", "percent": " %", "value": " " + self.row.unit}[self.row.judged_by]
+        return f"<= {self.row.goal:g}{unit}"
 
 
 def plain(value):
@@ -70,12 +67,10 @@ def plain(value):
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def number(value, unit):
-    return f"{plain(value)} {unit}"
-
-
-def span(values):
-    return f"{plain(min(values))}-{plain(max(values))}" if len(values) > 1 else ""
+def number(values, unit):
+    """The median, and in brackets the least and the most of all rounds."""
+    text = f"{plain(median(values))} {unit}"
+    return text if len(values) < 2 else f"{text} ({plain(min(values))}-{plain(max(values))})"
 
 
 def as_text(lines):
@@ -108,6 +103,8 @@ def facts(bench, profile):
             f"hardware: {model}, {os.cpu_count()} cores, Linux {platform.release()}",
             f"commit: {commit(bench.root)}",
             f"mode: {profile.name}, rounds: {profile.rounds}, {pinned}",
+            "numbers: medians, in brackets the least and the most of all rounds; the ratio is the median "
+            "of the rounds' own ratios",
             "others: CPU time that others took of the server's core / of all cores, in % of the "
             "measured time"]
 
