@@ -7,17 +7,19 @@
 namespace bench {
 namespace {
 
-// splitmix64: every bit of the sequence changes about half of each word.
-uint64_t Word(uint64_t sequence, uint64_t index) {
-  uint64_t z = sequence + (index + 1) * 0x9e3779b97f4a7c15u;
+// splitmix64: every bit of the seed changes about half of each word.
+uint64_t Word(uint64_t seed, uint64_t index) {
+  uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
 }
 
 void FillPattern(uint64_t sequence, char* out, size_t size) {
+  // With the size in it, a message that was cut short does not pass as whole.
+  const uint64_t seed = sequence ^ Word(size, 0);
   for (size_t at = 0; at < size; at += 8) {
-    const uint64_t word = Word(sequence, at / 8);
+    const uint64_t word = Word(seed, at / 8);
     std::memcpy(out + at, &word, std::min<size_t>(8, size - at));
   }
 }

@@ -3,7 +3,7 @@
 //
 //   8 bytes  sequence: the sender in the upper 16 bits, its count below
 //   8 bytes  CLOCK_MONOTONIC in nanoseconds, when it was sent
-//   rest     a pattern that follows from the sequence
+//   rest     a pattern that follows from the sequence and the length
 //
 // All in the byte order of the machine: nothing of it leaves this one.
 
@@ -42,7 +42,7 @@ struct Stamp {
 // after another, so it keeps the patterns that it saw last.
 class PayloadChecker {
  public:
-  // False: too short, or not the pattern of its sequence.
+  // False: too short, or not the pattern of its sequence and length.
   bool Check(std::string_view payload, Stamp* stamp);
 
  private:

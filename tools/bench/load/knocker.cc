@@ -32,7 +32,7 @@ std::string MakeRequest(const std::string& path) {
 
 }  // namespace
 
-Knocker::Knocker(uint16_t port, std::string path, double rate)
+Knocker::Knocker(uint16_t port, const std::string& path, double rate)
     : port_(port),
       request_(MakeRequest(path)),
       rate_(rate),

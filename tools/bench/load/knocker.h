@@ -13,7 +13,7 @@ namespace bench {
 
 class Knocker {
  public:
-  Knocker(uint16_t port, std::string path, double rate);
+  Knocker(uint16_t port, const std::string& path, double rate);
   ~Knocker();
 
   // Begins what is due and takes what has come.

@@ -40,7 +40,7 @@ class AtLimit(Scenario):
 
         results, outcomes = self.knock(stage, server, load, call, "limit/full")
         expect(outcomes.get("503", 0) > 0, f"nobody was answered 503: {outcomes}")
-        before = server.limit_descriptors(server.highest_descriptor() + 1)
+        before = server.limit_descriptors(server.lowest_free_descriptor())
         starved, outcomes = self.knock(stage, server, load, call, "limit/starved")
         expect(server.events("accept_failed"), "the log says nothing of a lack of descriptors")
         expect(set(outcomes) <= {"closed"}, f"somebody was answered without a descriptor: {outcomes}")

@@ -214,5 +214,11 @@ class Daemon(Child):
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, hard))
         return before
 
-    def highest_descriptor(self):
-        return max(int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd"))
+    def lowest_free_descriptor(self):
+        """Once it closes none any more: below it there is then no gap."""
+        seen, deadline = None, time.monotonic() + PATIENCE
+        while (now := {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}) != seen:
+            expect(time.monotonic() < deadline, "socket-broker goes on opening and closing descriptors")
+            seen = now
+            time.sleep(0.3)
+        return min(set(range(len(now) + 1)) - now)
