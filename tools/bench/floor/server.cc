@@ -138,49 +138,47 @@ void FloorServer::End(size_t index) {
 // ---- what goes out ----------------------------------------------------------
 
 void FloorServer::SendToAll(std::string_view bytes) {
+  std::shared_ptr<const std::string> shared;
   for (size_t i = 0; i < hot_.size(); ++i) {
-    if (!hot_[i].open) continue;
-    if (hot_[i].full) {
-      cold_[i].out.append(bytes);
-      continue;
-    }
-    const ssize_t sent = SendSome(hot_[i].fd, bytes);
-    if (sent != static_cast<ssize_t>(bytes.size()) && sent >= 0) {
-      KeepRest(i, bytes.substr(static_cast<size_t>(sent)));
-    }
+    if (hot_[i].open) SendOrKeep(i, bytes, &shared);
   }
 }
 
 void FloorServer::SendTo(size_t index, std::string_view bytes) {
-  if (!hot_[index].open) return;
-  if (hot_[index].full) {
-    cold_[index].out.append(bytes);
-    return;
-  }
-  const ssize_t sent = SendSome(hot_[index].fd, bytes);
-  if (sent != static_cast<ssize_t>(bytes.size()) && sent >= 0) {
-    KeepRest(index, bytes.substr(static_cast<size_t>(sent)));
-  }
+  std::shared_ptr<const std::string> shared;
+  if (hot_[index].open) SendOrKeep(index, bytes, &shared);
+}
+
+void FloorServer::SendOrKeep(size_t index, std::string_view bytes,
+                             std::shared_ptr<const std::string>* shared) {
+  Hot& hot = hot_[index];
+  const ssize_t sent = hot.full ? 0 : SendSome(hot.fd, bytes);
+  // A client that is gone shows when it is read.
+  if (sent < 0 || static_cast<size_t>(sent) == bytes.size()) return;
+  if (*shared == nullptr) *shared = std::make_shared<const std::string>(bytes);
+  cold_[index].out.push_back({*shared, static_cast<size_t>(sent)});
+  if (hot.full) return;
+  hot.full = true;
+  epoll_.Change(hot.fd, EPOLLIN | EPOLLOUT, index);
 }
 
 bool FloorServer::SendBare(size_t index, std::string_view bytes) const {
   return SendSome(hot_[index].fd, bytes) == static_cast<ssize_t>(bytes.size());
 }
 
-void FloorServer::KeepRest(size_t index, std::string_view rest) {
-  hot_[index].full = true;
-  cold_[index].out = std::string(rest);
-  epoll_.Change(hot_[index].fd, EPOLLIN | EPOLLOUT, index);
-}
-
 void FloorServer::Flush(size_t index) {
-  std::string& out = cold_[index].out;
-  const ssize_t sent = SendSome(hot_[index].fd, out);
-  if (sent < 0) return End(index);
-  out.erase(0, static_cast<size_t>(sent));
-  if (!out.empty()) return;
+  std::vector<Rest>& out = cold_[index].out;
+  for (size_t i = 0; i < out.size(); ++i) {
+    const std::string_view bytes = *out[i].bytes;
+    const ssize_t sent = SendSome(hot_[index].fd, bytes.substr(out[i].sent));
+    if (sent < 0) return End(index);
+    out[i].sent += static_cast<size_t>(sent);
+    if (out[i].sent == bytes.size()) continue;
+    out.erase(out.begin(), out.begin() + static_cast<ptrdiff_t>(i));
+    return;
+  }
+  out.clear();
   hot_[index].full = false;
-  out.shrink_to_fit();
   epoll_.Change(hot_[index].fd, EPOLLIN, index);
 }
 

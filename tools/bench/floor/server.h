@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,9 +55,14 @@ class FloorServer {
     bool open = false;  // the handshake is done
     bool full = false;  // something is in `out`
   };
+  // Bytes that clients share; the first `sent` are with this one's socket.
+  struct Rest {
+    std::shared_ptr<const std::string> bytes;
+    size_t sent = 0;
+  };
   struct Cold {
-    std::string in;   // of a frame or a head that is not whole yet
-    std::string out;  // what the socket did not take
+    std::string in;         // of a frame or a head that is not whole yet
+    std::vector<Rest> out;  // what the socket did not take, in order
   };
 
   void Accept();
@@ -64,7 +70,9 @@ class FloorServer {
   size_t TakeHead(size_t index, std::string_view bytes);
   size_t TakeFrames(size_t index, char* bytes, size_t size);
   void TakeFrame(size_t index, uint8_t opcode, std::string_view payload);
-  void KeepRest(size_t index, std::string_view rest);
+  // `shared` is made of the bytes for the first client that has a rest of them.
+  void SendOrKeep(size_t index, std::string_view bytes,
+                  std::shared_ptr<const std::string>* shared);
   void Flush(size_t index);
   void End(size_t index);
 
