@@ -54,7 +54,11 @@ PublishBatch::PublishBatch(v1::PublishRequest request,
 }
 
 void PublishBatch::Run(Hub& hub) {
-  for (int i = 0; i < request_.items_size(); ++i) RunItem(hub, i);
+  {
+    // What is sent within one task leaves in one write a connection.
+    Hub::Together together(hub);
+    for (int i = 0; i < request_.items_size(); ++i) RunItem(hub, i);
+  }
   OneLess();
 }
 

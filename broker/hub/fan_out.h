@@ -60,7 +60,7 @@ void Hub::OnAll(std::function<Part(Shard&)> task,
                 Done<std::vector<Part>> done) {
   auto gather = std::make_shared<Gather<Part>>(shards_.size(), std::move(done));
   for (size_t i = 0; i < shards_.size(); ++i) {
-    transports_[i]->Post([gather, task, i, shard = shards_[i].get()] {
+    Post(i, [gather, task, i, shard = shards_[i].get()] {
       gather->Give(i, task(*shard));
     });
   }
@@ -73,9 +73,9 @@ void Hub::OnOwner(const ConnectionId& id,
   // An id that no shard of ours has made is looked for on one that will not
   // find it.
   const size_t owner = id.tag() % shards_.size();
-  transports_[owner]->Post(
-      [task = std::move(task), answer = Answer<T>(std::move(done)),
-       shard = shards_[owner].get()]() mutable { answer.Give(task(*shard)); });
+  Post(owner,
+       [task = std::move(task), answer = Answer<T>(std::move(done)),
+        shard = shards_[owner].get()]() mutable { answer.Give(task(*shard)); });
 }
 
 }  // namespace broker

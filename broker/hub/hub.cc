@@ -27,6 +27,43 @@ Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
 
 Hub::~Hub() = default;
 
+// ---- asking shards ----------------------------------------------------------
+
+namespace {
+
+thread_local Hub::Together* together = nullptr;
+
+}  // namespace
+
+Hub::Together::Together(Hub& hub) : hub_(hub), tasks_(hub.shards_.size()) {
+  together = this;
+}
+
+Hub::Together::~Together() {
+  together = nullptr;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    if (tasks_[i].empty()) continue;
+    hub_.Post(i, [tasks = std::move(tasks_[i])]() mutable {
+      for (auto& task : tasks) {
+        // As if each had been posted: one that throws ends alone.
+        try {
+          task();
+        } catch (...) {
+        }
+        task = nullptr;
+      }
+    });
+  }
+}
+
+void Hub::Post(size_t shard, absl::AnyInvocable<void()> task) {
+  if (together != nullptr) {
+    together->tasks_[shard].push_back(std::move(task));
+  } else {
+    transports_[shard]->Post(std::move(task));
+  }
+}
+
 SettingsPtr Hub::settings() const {
   MutexLock lock(mu_);
   return settings_;
@@ -230,8 +267,7 @@ void Hub::Reload(SettingsPtr settings) {
   }
   shared_.caps.SetLimits(settings->limits);
   for (size_t i = 0; i < shards_.size(); ++i) {
-    transports_[i]->Post(
-        [settings, shard = shards_[i].get()] { shard->Reload(settings); });
+    Post(i, [settings, shard = shards_[i].get()] { shard->Reload(settings); });
   }
 }
 
@@ -240,7 +276,7 @@ void Hub::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {
   auto gather = std::make_shared<Gather<bool>>(
       shards_.size(), [done = std::move(done)](auto) mutable { done(); });
   for (size_t i = 0; i < shards_.size(); ++i) {
-    transports_[i]->Post([gather, i, spread, shard = shards_[i].get()] {
+    Post(i, [gather, i, spread, shard = shards_[i].get()] {
       shard->Drain(spread, [gather, i] { gather->Give(i, true); });
     });
   }

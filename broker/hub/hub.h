@@ -34,6 +34,22 @@ class Hub {
       const Clock& clock);
   ~Hub();
 
+  // What this thread asks of the hub while one of these lives reaches each
+  // shard as one task, in the same order, when it ends. Not for several hubs at
+  // once.
+  class Together {
+   public:
+    explicit Together(Hub& hub);
+    ~Together();
+    Together(const Together&) = delete;
+    Together& operator=(const Together&) = delete;
+
+   private:
+    friend class Hub;
+    Hub& hub_;
+    std::vector<std::vector<absl::AnyInvocable<void()>>> tasks_;  // by shard
+  };
+
   absl::Span<Shard* const> shards() const { return shard_pointers_; }
   const Uuid& node_id() const { return node_id_; }
   const Clock& clock() const { return shared_.clock; }
@@ -88,6 +104,7 @@ class Hub {
   void Drain(absl::Duration spread, absl::AnyInvocable<void()> done);
 
  private:
+  void Post(size_t shard, absl::AnyInvocable<void()> task);
   // Runs `task` on every shard, and gathers what it returns.
   template <typename Part>
   void OnAll(std::function<Part(Shard&)> task, Done<std::vector<Part>> done);

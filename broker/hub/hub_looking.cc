@@ -81,11 +81,10 @@ std::shared_ptr<WatchFeed> Hub::WatchFrom(WatchSpec spec,
                                           std::vector<uint64_t> positions) {
   auto feed = std::make_shared<WatchFeed>(std::move(spec), positions);
   for (size_t i = 0; i < shards_.size(); ++i) {
-    transports_[i]->Post(
-        [feed, position = positions[i], shard = shards_[i].get()] {
-          const absl::Status status = shard->WatchFrom(feed, position);
-          if (!status.ok()) feed->Fail(status);
-        });
+    Post(i, [feed, position = positions[i], shard = shards_[i].get()] {
+      const absl::Status status = shard->WatchFrom(feed, position);
+      if (!status.ok()) feed->Fail(status);
+    });
   }
   return feed;
 }

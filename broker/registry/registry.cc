@@ -91,7 +91,8 @@ void Registry::Erase(Slot slot) {
   LeaveIndexes(slot);
   Entry& entry = entries_[slot];
   entry.ns->by_id.erase(entry.info->id);
-  entry = Entry();
+  entry.info = nullptr;
+  entry.ns = nullptr;
   --size_;
 }
 

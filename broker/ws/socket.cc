@@ -84,8 +84,7 @@ void Socket::Read() {
       OnEof();
     } else {
       readable_ = hung_up_ || static_cast<size_t>(n) == IoThread::kReadBuffer;
-      last_heard_ = io_.loop().now();
-      awaiting_pong_ = false;
+      OnSignOfLife();
       io_.stats().bytes_in.Add(static_cast<uint64_t>(n));
       Receive({io_.read_buffer(), static_cast<size_t>(n)});
     }
@@ -200,6 +199,13 @@ bool Socket::EngineGotPing() {
     return false;
   }
   return outbox_.bytes() < kMaxOutboxForPong;
+}
+
+void Socket::OnSignOfLife() {
+  last_heard_ = io_.loop().now();
+  if (!std::exchange(awaiting_pong_, false) || phase_ != Phase::kOpen) return;
+  heartbeat_at_ = last_heard_ + io_.shard().settings().limits.ping_interval;
+  ArmOpen();
 }
 
 void Socket::OnHeartbeat() {

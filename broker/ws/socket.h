@@ -87,6 +87,7 @@ class Socket {
   void Accept(const Upgrade& upgrade, absl::string_view behind_head);
   void Refuse(const Refusal& refusal);
   void OnEof();
+  void OnSignOfLife();
   void OnHeartbeat();
 
   // What goes out: socket_output.cc.

@@ -7,11 +7,19 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "tools/bench/call/publish_source.h"
+
 namespace bench {
 namespace {
 
 // Of a filter's set: 64 KiB of tree is the limit, and 4,096 values.
 constexpr uint64_t kAccountsPerClose = 4'000;
+
+// A step that is no factor of any number of accounts: as good as drawn at
+// random, and the same in every round.
+uint64_t Draw(uint64_t index, uint64_t accounts) {
+  return index * 2'654'435'761u % accounts;
+}
 
 std::string AccountId(uint64_t i) { return "account-" + std::to_string(i); }
 
@@ -65,6 +73,7 @@ std::unique_ptr<Source> Calls::Make(const Command& command, size_t flight) {
   if (name == "broadcast") return Broadcast(command, flight);
   if (name == "send") return SendToAll(command, flight);
   if (name == "account") return SendToAccount(command, flight);
+  if (name == "publish") return Publish(command, flight);
   if (name == "close") return Close(command, flight);
   if (name == "info") return Info(flight);
   return nullptr;
@@ -153,14 +162,36 @@ std::unique_ptr<Source> Calls::SendToAccount(const Command& command,
       &v1::SocketBroker::StubInterface::async_interface::SendToAccount, flight,
       [=, this](size_t slot, uint64_t index,
                 v1::SendToAccountRequest* request) {
-        // A step that is no factor of any number of accounts: as good as drawn
-        // at random, and the same in every round.
-        const uint64_t drawn = index * 2'654'435'761u % accounts;
         request->set_namespace_(ns);
-        request->set_account_id(AccountId(drawn));
+        request->set_account_id(AccountId(Draw(index, accounts)));
         NextMessage(slot, size, request->mutable_message());
       },
       ReadSend<v1::SendToAccountResponse>);
+}
+
+std::unique_ptr<Source> Calls::Publish(const Command& command, size_t flight) {
+  const std::string ns = command.Text("namespace", "default");
+  const uint64_t items = command.Number("items", 1);
+  const uint64_t accounts = command.Number("accounts");
+  const size_t size = command.Number("bytes", 128);
+  return std::make_unique<PublishSource>(
+      stub_->async(), flight,
+      [=, this](size_t slot, uint64_t index, v1::PublishRequest* request) {
+        for (uint64_t i = index * items; i < (index + 1) * items; ++i) {
+          v1::PublishItem* item = request->add_items();
+          if (accounts != 0) {
+            auto* send = item->mutable_send_to_account();
+            send->set_namespace_(ns);
+            send->set_account_id(AccountId(Draw(i, accounts)));
+            NextMessage(slot, size, send->mutable_message());
+          } else {
+            auto* send = item->mutable_broadcast_filtered();
+            send->set_namespace_(ns);
+            send->set_match_all(true);
+            NextMessage(slot, size, send->mutable_message());
+          }
+        }
+      });
 }
 
 std::unique_ptr<Source> Calls::Close(const Command& command, size_t flight) {

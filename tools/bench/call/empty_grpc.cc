@@ -3,8 +3,9 @@
 // the message and gives it to a socket drawn at random with a bare send(2),
 // from gRPC's thread. Beside it, the WebSocket side of bench_floor.
 //
-// It says {"port":n,"control":"address"} and ends with its input. A floor for a
-// stream belongs here, as one more method of EmptyService.
+// Publish does the same for each item of a request.
+//
+// It says {"port":n,"control":"address"} and ends with its input.
 
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
@@ -34,18 +35,56 @@ class EmptyService : public v1::SocketBroker::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::SendToAccountRequest* request,
       v1::SendToAccountResponse* response) override {
-    if (const size_t clients = server_.size(); clients > 0) {
-      std::string frame;
-      AppendServerFrame(kBinary, request->message().binary(), &frame);
-      response->set_matched(1);
-      response->set_queued(server_.SendBare(Draw() % clients, frame));
-    }
+    SendToAny(*request, *response);
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
 
+  grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse>* Publish(
+      grpc::CallbackServerContext*) override {
+    return new Stream(*this);
+  }
+
  private:
+  // One request after another: there is nothing to wait for.
+  class Stream final : public grpc::ServerBidiReactor<v1::PublishRequest,
+                                                      v1::PublishResponse> {
+   public:
+    explicit Stream(EmptyService& service) : service_(service) {
+      StartRead(&request_);
+    }
+    void OnReadDone(bool ok) override {
+      if (!ok) return Finish(grpc::Status::OK);
+      response_.Clear();
+      for (const v1::PublishItem& item : request_.items()) {
+        service_.SendToAny(item.send_to_account(),
+                           *response_.add_results()->mutable_send_to_account());
+      }
+      StartWrite(&response_);
+    }
+    void OnWriteDone(bool ok) override {
+      if (!ok) return Finish(grpc::Status::CANCELLED);
+      StartRead(&request_);
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    EmptyService& service_;
+    v1::PublishRequest request_;
+    v1::PublishResponse response_;
+  };
+
+  void SendToAny(const v1::SendToAccountRequest& request,
+                 v1::SendToAccountResponse& response) {
+    const size_t clients = server_.size();
+    if (clients == 0) return;
+    std::string frame;
+    AppendServerFrame(kBinary, request.message().binary(), &frame);
+    response.set_matched(1);
+    response.set_queued(server_.SendBare(Draw() % clients, frame));
+  }
+
   uint64_t Draw() { return next_.fetch_add(1) * 2'654'435'761u; }
 
   const FloorServer& server_;

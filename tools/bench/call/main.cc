@@ -2,14 +2,22 @@
 //
 // Commands (see common/commands.h), each with count= [flight=1], and [rate=] or
 // [bursts=1], [limit=SECONDS]; see PumpOptions:
-//   mint [from=] [leavers=] [namespace=] file=   tickets, one a line
-//   broadcast [namespace=] bytes= [filter=]      BroadcastFiltered; no filter:
-//   all send [namespace=] bytes=                     Send account [namespace=]
-//   bytes= accounts=        SendToAccount, random ones close [namespace=]
-//   accounts= | filter=       CloseSocketsFiltered: the first
-//                                                accounts, 4,000 a call, or a
-//                                                filter
-//   info                                         GetBrokerInfo
+//
+//   mint [from=] [leavers=] [namespace=] file=
+//       tickets, one a line
+//   broadcast [namespace=] bytes= [filter=]
+//       BroadcastFiltered; without a filter to all
+//   send [namespace=] bytes=
+//       Send
+//   account [namespace=] bytes= accounts=
+//       SendToAccount, at random ones
+//   publish [namespace=] bytes= items= [accounts=]
+//       requests of one Publish stream: SendToAccount at random ones, or
+//       BroadcastFiltered to all
+//   close [namespace=] accounts= | filter=
+//       CloseSocketsFiltered: the first accounts, 4,000 a call, or a filter
+//   info
+//       GetBrokerInfo
 
 #include <sys/prctl.h>
 

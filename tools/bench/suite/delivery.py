@@ -9,6 +9,7 @@ SIZES = {128: "128 B", 1024: "1 KiB"}
 WARM_UP = 2  # messages to each client
 BURST = 16
 FLIGHT = 16
+BATCH = 64
 
 
 class Broadcast(Scenario):
@@ -56,27 +57,38 @@ class Burst(Scenario):
         super().__init__(profile)
 
     def make_rows(self):
-        return [Row(self.name, f"bursts of {BURST} x 128 B to {count_of(self.connections)}, as "
-                    f"{BURST} calls", "CPU a delivery", "ns", "one send a burst", 1.05)]
+        text = f"bursts of {BURST} x 128 B to {count_of(self.connections)}"
+        return [Row(f"{self.name}/publish", f"{text}, each a request of Publish", "CPU a delivery",
+                    "ns", "one send a burst", 1.05),
+                Row(f"{self.name}/calls", f"{text}, as {BURST} calls", "CPU a delivery", "ns",
+                    "one send a burst")]
 
     def measure(self, stage, server, load, send):
-        count = BURST * max(2, self.profile.deliveries // self.connections // 4)
-        deliver(stage, server, load, self.connections * BURST, lambda: send(BURST))
-        window, _ = deliver(stage, server, load, self.connections * count, lambda: send(count))
-        return {self.name: window.cpu_ns / (self.connections * count)}
+        bursts = max(2, self.profile.deliveries // self.connections // 4)
+        deliver(stage, server, load, self.connections * BURST, lambda: send(1))
+        window, _ = deliver(stage, server, load, self.connections * BURST * bursts,
+                            lambda: send(bursts))
+        return window.cpu_ns / (self.connections * BURST * bursts)
 
     def broker(self, stage):
         server, load = stage.daemon(), stage.load()
         call = stage.call(server)
         fill(stage, server, load, call, self.connections)
-        return self.measure(stage, server, load, lambda count: check_calls(call.ask(
-            f"broadcast count={count} bytes=128 namespace=raw flight={BURST} bursts=1", 60), count))
+        message = "bytes=128 namespace=raw"
+        return {
+            f"{self.name}/publish": self.measure(stage, server, load, lambda bursts: check_calls(
+                call.ask(f"publish count={bursts} items={BURST} {message}", 60), bursts)),
+            f"{self.name}/calls": self.measure(stage, server, load, lambda bursts: check_calls(
+                call.ask(f"broadcast count={bursts * BURST} flight={BURST} bursts=1 {message}", 60),
+                bursts * BURST)),
+        }
 
     def floor(self, stage):
         server, load = stage.floor(), stage.load()
         fill_floor(server, load, self.connections)
-        return self.measure(stage, server, load, lambda count: server.ask(
-            f"broadcast count={count} bytes=128 burst={BURST}", 60))
+        cost = self.measure(stage, server, load, lambda bursts: server.ask(
+            f"broadcast count={bursts * BURST} bytes=128 burst={BURST}", 60))
+        return {row.key: cost for row in self.rows}
 
 
 class Large(Scenario):
@@ -131,6 +143,39 @@ class ToAccounts(Scenario):
         window, _ = deliver(stage, server, load, self.profile.calls,
                             lambda: send(self.profile.calls), "some")
         return {"account": window.cpu_ns / self.profile.calls}
+
+    def broker(self, stage):
+        server, load = stage.daemon(), stage.load()
+        call = stage.call(server)
+        fill(stage, server, load, call, self.profile.large)
+        return self.measure(stage, server, load, call)
+
+    def floor(self, stage):
+        server, load = stage.floor("bench_empty_grpc"), stage.load()
+        fill_floor(server, load, self.profile.large)
+        return self.measure(stage, server, load, stage.call(server))
+
+
+class Publish(Scenario):
+    """SendToAccount as items of a stream, and the same stream with nothing but sends in it."""
+
+    name = "publish"
+
+    def make_rows(self):
+        return [Row("publish", f"Publish, {BATCH} at random accounts of "
+                    f"{count_of(self.profile.large)} a request", "CPU a delivery", "ns",
+                    "empty item + bare send", 1.2)]
+
+    def measure(self, stage, server, load, call):
+        requests = max(2, self.profile.calls // BATCH)
+        warm_up = max(1, requests // 10)
+
+        def send(count):
+            check_calls(call.ask(f"publish count={count} items={BATCH} bytes=128 namespace=raw "
+                                 f"flight=4 accounts={self.profile.large}", 60), count)
+        deliver(stage, server, load, warm_up * BATCH, lambda: send(warm_up), "some")
+        window, _ = deliver(stage, server, load, requests * BATCH, lambda: send(requests), "some")
+        return {"publish": window.cpu_ns / (requests * BATCH)}
 
     def broker(self, stage):
         server, load = stage.daemon(), stage.load()
