@@ -3,6 +3,7 @@
 #include <deque>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "broker/control/publish_batch.h"
 #include "broker/core/mutex.h"
@@ -15,6 +16,8 @@ namespace v1 = ::socketbroker::v1;
 
 // Requests of one stream that are read and not answered.
 constexpr size_t kMaxUnderWay = 32;
+// Answered ones that are kept for requests to come.
+constexpr size_t kMaxFree = 4;
 
 // Reads while there is room, writes the answers in the order of the requests,
 // and finishes when the caller asks no more and has all answers.
@@ -25,17 +28,19 @@ constexpr size_t kMaxUnderWay = 32;
 class Stream final
     : public grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse> {
  public:
-  Stream(Hub& hub, RpcStats& stats) : hub_(hub), stats_(stats) {
-    StartRead(&request_);
+  Stream(Hub& hub, RpcStats& stats)
+      : hub_(hub), stats_(stats), read_(std::make_shared<PublishBatch>()) {
+    StartRead(&read_->request());
   }
 
   void OnReadDone(bool ok) override {
     if (!ok) return ReadNoMore(absl::OkStatus());
-    const absl::Status valid = PublishBatch::Check(request_);
+    const absl::Status valid = read_->Check();
     if (!valid.ok()) return ReadNoMore(valid);
     // Still reading, as far as the rest is concerned: no other request is run
     // before this one has been.
-    Add(std::exchange(request_, {}))->Run(hub_);
+    UnderWay& added = Add(read_);  // stays where it is
+    read_->Run(hub_, [this, &added] { Done(added); });
     Steps steps;
     {
       MutexLock lock(mu_);
@@ -50,6 +55,9 @@ class Stream final
     {
       MutexLock lock(mu_);
       writing_ = false;
+      if (free_.size() < kMaxFree && under_way_.front().batch->Reuse()) {
+        free_.push_back(std::move(under_way_.front().batch));
+      }
       under_way_.pop_front();
       if (!ok) reads_on_ = false;
       steps = NextSteps();
@@ -81,12 +89,17 @@ class Stream final
     bool finish = false;
   };
 
-  std::shared_ptr<PublishBatch> Add(v1::PublishRequest request) {
+  UnderWay& Add(std::shared_ptr<PublishBatch> batch) {
     MutexLock lock(mu_);
-    UnderWay& added = under_way_.emplace_back();  // stays where it is
-    added.batch = std::make_shared<PublishBatch>(
-        std::move(request), [this, &added] { Done(added); });
-    return added.batch;
+    under_way_.push_back({std::move(batch)});
+    return under_way_.back();
+  }
+
+  std::shared_ptr<PublishBatch> TakeFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (free_.empty()) return std::make_shared<PublishBatch>();
+    std::shared_ptr<PublishBatch> batch = std::move(free_.back());
+    free_.pop_back();
+    return batch;
   }
 
   void Done(UnderWay& added) {
@@ -115,6 +128,7 @@ class Stream final
     Steps steps;
     if (reads_on_ && !reading_ && under_way_.size() < kMaxUnderWay) {
       steps.read = reading_ = true;
+      read_ = TakeFree();
     }
     if (!writing_ && !under_way_.empty() && under_way_.front().done) {
       writing_ = true;
@@ -127,7 +141,7 @@ class Stream final
   }
 
   void Take(const Steps& steps) {
-    if (steps.read) StartRead(&request_);
+    if (steps.read) StartRead(&read_->request());
     if (steps.write != nullptr) StartWrite(steps.write);
     if (steps.finish) End();
   }
@@ -140,11 +154,13 @@ class Stream final
 
   Hub& hub_;
   RpcStats& stats_;
-  v1::PublishRequest request_;
+  // Read into, or running: touched by whoever the read belongs to.
+  std::shared_ptr<PublishBatch> read_;
   absl::Status end_;  // not written once finished_
 
   Mutex mu_;
   std::deque<UnderWay> under_way_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<PublishBatch>> free_ ABSL_GUARDED_BY(mu_);
   bool reads_on_ ABSL_GUARDED_BY(mu_) = true;
   bool reading_ ABSL_GUARDED_BY(mu_) = true;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;

@@ -13,6 +13,9 @@
 namespace broker::control {
 namespace {
 
+// Bytes that a batch may keep for the next one.
+constexpr size_t kMaxKept = 64 * 1024;
+
 // What is asked of all shards before it is done would let the next item pass.
 absl::Status TwoRounds(absl::string_view field) {
   return InvalidField(field,
@@ -36,30 +39,34 @@ absl::Status CheckOneRound(const Request& request) {
 
 }  // namespace
 
-absl::Status PublishBatch::Check(const v1::PublishRequest& request) {
-  if (request.items_size() <= kMaxItems) return absl::OkStatus();
+absl::Status PublishBatch::Check() const {
+  if (request_.items_size() <= kMaxItems) return absl::OkStatus();
   return InvalidField("items",
-                      absl::StrCat(request.items_size(), " of them, at most ",
+                      absl::StrCat(request_.items_size(), " of them, at most ",
                                    kMaxItems, " are allowed in one request"));
 }
 
-PublishBatch::PublishBatch(v1::PublishRequest request,
-                           absl::AnyInvocable<void()> done)
-    : request_(std::move(request)),
-      // One more, so that it is not done before all items are asked for.
-      missing_(request_.items_size() + 1),
-      done_(std::move(done)) {
+void PublishBatch::Run(Hub& hub, absl::AnyInvocable<void()> done) {
+  done_ = std::move(done);
+  // One more, so that it is not done before all items are asked for.
+  missing_ = request_.items_size() + 1;
   response_.mutable_results()->Reserve(request_.items_size());
   for (int i = 0; i < request_.items_size(); ++i) response_.add_results();
-}
-
-void PublishBatch::Run(Hub& hub) {
   {
     // What is sent within one task leaves in one write a connection.
     Hub::Together together(hub);
     for (int i = 0; i < request_.items_size(); ++i) RunItem(hub, i);
   }
   OneLess();
+}
+
+bool PublishBatch::Reuse() {
+  if (request_.ByteSizeLong() + response_.ByteSizeLong() > kMaxKept) {
+    return false;
+  }
+  request_.Clear();
+  response_.Clear();
+  return true;
 }
 
 void PublishBatch::OneLess() {

@@ -36,7 +36,7 @@ struct Identity {
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
-enum class ConnectionState { kPending, kAdmitted, kClosing };
+enum class ConnectionState : uint8_t { kPending, kAdmitted, kClosing };
 
 // `identity` is null until the connection is bound.
 struct ConnectionInfo {

@@ -185,6 +185,7 @@ class Shard {
   FenceSet fences_ ABSL_GUARDED_BY(on_shard_);
   WatchLog watches_ ABSL_GUARDED_BY(on_shard_);
   std::vector<SendResult> results_ ABSL_GUARDED_BY(on_shard_);  // of Deliver
+  std::vector<Slot> recipients_ ABSL_GUARDED_BY(on_shard_);     // of Send
 
   Timer drain_timer_ ABSL_GUARDED_BY(on_shard_);
   std::vector<Slot> to_drain_ ABSL_GUARDED_BY(on_shard_);

@@ -91,10 +91,10 @@ uint64_t Shard::CountRecipients(const SendCommand& command) {
 SendTally Shard::Send(const SendCommand& command) {
   on_shard_.AssertHeld();
   const auto start = std::chrono::steady_clock::now();
-  std::vector<Slot> scratch;
+  recipients_.clear();
   SendTally tally;
-  Deliver(Recipients(command, scratch), command.frame, command.include_outcomes,
-          tally);
+  Deliver(Recipients(command, recipients_), command.frame,
+          command.include_outcomes, tally);
   stats_.fan_out.Observe(SecondsSince(start));
   return tally;
 }

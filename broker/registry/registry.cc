@@ -7,13 +7,13 @@ namespace broker {
 
 // ---- membership -----------------------------------------------------------
 
-void Registry::Join(Slot slot, SlotSet& set, ByKey* index) {
+void Registry::Join(Slot slot, SlotSet& set) {
   entries_[slot].memberships.push_back(
-      {&set, static_cast<uint32_t>(set.slots.size()), index});
+      {&set, static_cast<uint32_t>(set.slots.size())});
   set.slots.push_back(slot);
 }
 
-void Registry::Leave(Slot slot, size_t membership, const std::string* key) {
+void Registry::Leave(Slot slot, size_t membership) {
   const Membership m = entries_[slot].memberships[membership];
   // The last one moves into the gap, and is told so.
   const Slot moved = m.set->slots.back();
@@ -22,18 +22,25 @@ void Registry::Leave(Slot slot, size_t membership, const std::string* key) {
   for (Membership& other : entries_[moved].memberships) {
     if (other.set == m.set) other.place = m.place;
   }
-  if (m.set->slots.empty() && m.index != nullptr) m.index->erase(*key);
+}
+
+void Registry::LeaveKey(Slot slot, size_t membership, ByKey& index,
+                        const std::string& key) {
+  const SlotSet* set = entries_[slot].memberships[membership].set;
+  Leave(slot, membership);
+  if (set->slots.empty()) index.erase(key);
 }
 
 void Registry::JoinKey(Slot slot, ByKey& index, const std::string& key) {
-  Join(slot, index[key], &index);
+  Join(slot, index[key]);
 }
 
 // In one fixed order, which LeaveIndexes relies on.
 void Registry::JoinIndexes(Slot slot) {
   Entry& entry = entries_[slot];
   Namespace& ns = *entry.ns;
-  Join(slot, ns.by_state[static_cast<size_t>(entry.info->state)], nullptr);
+  states_[slot] = entry.info->state;
+  Join(slot, ns.by_state[static_cast<size_t>(entry.info->state)]);
   if (entry.info->identity == nullptr) return;
   const Identity& identity = *entry.info->identity;
   JoinKey(slot, ns.by_account, identity.account_id);
@@ -45,19 +52,29 @@ void Registry::JoinIndexes(Slot slot) {
 void Registry::LeaveIndexes(Slot slot) {
   Entry& entry = entries_[slot];
   size_t at = 0;
-  Leave(slot, at++, nullptr);
+  Leave(slot, at++);
   if (entry.info->identity != nullptr) {
+    Namespace& ns = *entry.ns;
     const Identity& identity = *entry.info->identity;
-    Leave(slot, at++, &identity.account_id);
-    if (identity.token_hash) Leave(slot, at++, &*identity.token_hash);
-    if (identity.api_token_id) Leave(slot, at++, &*identity.api_token_id);
-    for (const std::string& g : identity.groups) Leave(slot, at++, &g);
+    LeaveKey(slot, at++, ns.by_account, identity.account_id);
+    if (identity.token_hash) {
+      LeaveKey(slot, at++, ns.by_session, *identity.token_hash);
+    }
+    if (identity.api_token_id) {
+      LeaveKey(slot, at++, ns.by_token, *identity.api_token_id);
+    }
+    for (const std::string& g : identity.groups) {
+      LeaveKey(slot, at++, ns.by_group, g);
+    }
   }
   entry.memberships.clear();
 }
 
 void Registry::Insert(Slot slot, ConnectionInfoPtr info) {
-  if (slot >= entries_.size()) entries_.resize(slot + 1);
+  if (slot >= entries_.size()) {
+    entries_.resize(slot + 1);
+    states_.resize(slot + 1);
+  }
   assert(entries_[slot].info == nullptr);
   Entry& entry = entries_[slot];
   entry.ns = &namespaces_[info->ns];
@@ -73,8 +90,9 @@ void Registry::Replace(Slot slot, ConnectionInfoPtr info) {
     // Only the state may differ: one set to leave and one to join.
     Membership& by_state = entry.memberships.front();
     SlotSet& to = entry.ns->by_state[static_cast<size_t>(info->state)];
+    states_[slot] = info->state;
     if (by_state.set != &to) {
-      Leave(slot, 0, nullptr);
+      Leave(slot, 0);
       by_state.set = &to;
       by_state.place = static_cast<uint32_t>(to.slots.size());
       to.slots.push_back(slot);

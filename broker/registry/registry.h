@@ -100,7 +100,7 @@ class Registry {
   // The slots that share one key of one index, as an array; each member knows
   // its place in it, so that joining and leaving cost no search.
   struct SlotSet {
-    std::vector<Slot> slots;
+    absl::InlinedVector<Slot, 4> slots;
   };
   using ByKey = absl::node_hash_map<std::string, SlotSet>;
   struct Namespace {
@@ -114,17 +114,19 @@ class Registry {
   struct Membership {
     SlotSet* set;
     uint32_t place;
-    // To drop the set when it is empty; null for by_state.
-    ByKey* index;
   };
   struct Entry {
     ConnectionInfoPtr info;
     Namespace* ns = nullptr;
-    absl::InlinedVector<Membership, 4> memberships;  // by_state is the first
+    // The state, the account, a session or a token, two groups.
+    absl::InlinedVector<Membership, 5> memberships;
   };
 
-  void Join(Slot slot, SlotSet& set, ByKey* index);
-  void Leave(Slot slot, size_t membership, const std::string* key);
+  void Join(Slot slot, SlotSet& set);
+  void Leave(Slot slot, size_t membership);
+  // The same, and drops the set when it is empty.
+  void LeaveKey(Slot slot, size_t membership, ByKey& index,
+                const std::string& key);
   void LeaveIndexes(Slot slot);
   void JoinIndexes(Slot slot);
   void JoinKey(Slot slot, ByKey& index, const std::string& key);
@@ -138,6 +140,8 @@ class Registry {
   const Namespace* FindNamespace(absl::string_view ns) const;
 
   std::vector<Entry> entries_;
+  // By slot, as in its info: without a look at that, which is far away.
+  std::vector<ConnectionState> states_;
   absl::node_hash_map<std::string, Namespace> namespaces_;
   size_t size_ = 0;
 };

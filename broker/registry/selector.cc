@@ -74,8 +74,8 @@ void Registry::SelectIn(const Namespace& ns, const Predicate& predicate,
   std::vector<Slot> candidates;
   if (!predicate.matches_all() && Candidates(ns, predicate, candidates)) {
     for (const Slot slot : candidates) {
-      const ConnectionInfo& info = *entries_[slot].info;
-      if (states.Has(info.state) && predicate.Matches(info)) {
+      if (states.Has(states_[slot]) &&
+          predicate.Matches(*entries_[slot].info)) {
         out.push_back(slot);
       }
     }
@@ -119,8 +119,9 @@ void Registry::Select(const RevocationTarget& target, States states,
     const SlotSet* set = FindSet(space, term);
     if (set == nullptr) continue;
     for (const Slot slot : set->slots) {
-      const ConnectionInfo& info = *entries_[slot].info;
-      if (states.Has(info.state) && target.Covers(info)) out.push_back(slot);
+      if (states.Has(states_[slot]) && target.Covers(*entries_[slot].info)) {
+        out.push_back(slot);
+      }
     }
   }
 }
@@ -132,7 +133,7 @@ void Registry::SelectAccount(absl::string_view ns, absl::string_view account_id,
   const auto it = space->by_account.find(account_id);
   if (it == space->by_account.end()) return;
   for (const Slot slot : it->second.slots) {
-    if (states.Has(entries_[slot].info->state)) out.push_back(slot);
+    if (states.Has(states_[slot])) out.push_back(slot);
   }
 }
 

@@ -134,6 +134,42 @@ TEST_F(HubTest, BulkUpdatesChangeWhatMatchesAndKeepLimits) {
   EXPECT_EQ(update().over_limit, 1u);
 }
 
+TEST_F(HubTest, WhatIsAskedTogetherIsOneTaskInOrder) {
+  Start();
+  const Connected one = Connect(0, "a/s");
+  RunAll();
+  std::vector<std::string> answers;
+  {
+    Hub::Together together(*hub_);
+    for (const char* text : {"1", "2"}) {
+      SendCommand command;
+      command.ns = "default";
+      command.account_id = "a";
+      command.frame = Frame::Encode(Opcode::kText, text);
+      hub_->Send(std::move(command), [&, text](auto tally) {
+        EXPECT_TRUE(tally.ok());
+        answers.emplace_back(text);
+      });
+    }
+    hub_->Remove(one.id, [&](auto removed) {
+      EXPECT_TRUE(removed.ok());
+      answers.emplace_back("removed");
+    });
+    EXPECT_FALSE(transports_[0]->RunOne()) << "nothing is posted yet";
+  }
+  EXPECT_TRUE(transports_[0]->RunOne());
+  EXPECT_FALSE(transports_[0]->RunOne()) << "it was one task";
+  EXPECT_EQ(SocketOf(one).sent.size(), 2u);
+  EXPECT_TRUE(SocketOf(one).closed);
+  RunAll();
+  EXPECT_EQ(answers, (std::vector<std::string>{"removed", "1", "2"}))
+      << "the removal needed one shard, the sends all of them";
+
+  // Behind it everything is as before.
+  hub_->Remove(one.id, [](auto) {});
+  EXPECT_TRUE(transports_[0]->RunOne());
+}
+
 TEST_F(HubTest, CommandsOfAnEndedShardAreUnavailable) {
   Start();
   std::optional<absl::Status> of_all, of_one;
