@@ -23,7 +23,7 @@ class AtLimit(Scenario):
         rows = []
         for key, text in (("full", f"{at} clients, the limit"), ("starved", "no descriptor left")):
             where = f"{text}, {knocks} knocks a second"
-            rows += [Row(f"limit/{key}/cpu", where, "CPU", "% of a core", "", 20.0, "value"),
+            rows += [Row(f"limit/{key}/cpu", where, "CPU", "% of a core", "", 2.0, "value"),
                      Row(f"limit/{key}/info", where, "p99 of GetBrokerInfo", "ms", "", 20.0, "value"),
                      Row(f"limit/{key}/log", where, "log lines", "a second", "", 10.0, "value")]
         return rows + [Row("limit/recovery", "there is room again", "time until one is let in", "ms", "",
