@@ -51,12 +51,19 @@ class Stream final
   }
 
   void OnWriteDone(bool ok) override {
+    std::shared_ptr<PublishBatch> written;
+    {
+      MutexLock lock(mu_);
+      written = std::move(under_way_.front().batch);
+    }
+    // Without the lock, which the shards take: to empty it takes a while.
+    const bool reusable = written->Reuse();
     Steps steps;
     {
       MutexLock lock(mu_);
       writing_ = false;
-      if (free_.size() < kMaxFree && under_way_.front().batch->Reuse()) {
-        free_.push_back(std::move(under_way_.front().batch));
+      if (reusable && free_.size() < kMaxFree) {
+        free_.push_back(std::move(written));
       }
       under_way_.pop_front();
       if (!ok) reads_on_ = false;

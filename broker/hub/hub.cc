@@ -1,5 +1,6 @@
 #include "broker/hub/hub.h"
 
+#include <cassert>
 #include <iterator>
 #include <utility>
 
@@ -36,6 +37,7 @@ thread_local Hub::Together* together = nullptr;
 }  // namespace
 
 Hub::Together::Together(Hub& hub) : hub_(hub), tasks_(hub.shards_.size()) {
+  assert(together == nullptr);
   together = this;
 }
 

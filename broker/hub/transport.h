@@ -34,7 +34,9 @@ class Transport {
   // The shard's timers, which the transport advances.
   virtual TimerWheel& timers() = 0;
 
-  // Gives the frame to each socket; `results` has room for one per slot.
+  // Gives the frame to each socket; `results` has room for one per slot. It
+  // leaves at the end of the thread's turn, with what else that has sent it,
+  // and before a Close that follows.
   virtual void Send(absl::Span<const Slot> slots, const FramePtr& frame,
                     SendResult* results) = 0;
 

@@ -7,7 +7,7 @@ import time
 import grpc
 import pytest
 
-from harness.broker import PATIENCE, identity, wait_until
+from harness.broker import PATIENCE, identity
 from harness.checks import REVOKED, fails, notification
 from socketbroker import BrokerError, from_publish_error
 from socketbroker.v1 import socket_broker_pb2 as pb
@@ -178,27 +178,24 @@ def test_a_caller_that_reads_nothing_waits_in_the_end(broker):
     update.update_mask.paths.append("expires_at")
     items = [pb.PublishItem(update_connection=update)] * 50 + [to_account("nobody", text="x" * 200_000)]
     request = pb.PublishRequest(items=items)
-    written = itertools.count()
-    newest = 0
+    taken = threading.Semaphore(0)
     enough = threading.Event()
 
     def requests():
-        nonlocal newest
         while not enough.is_set():
-            newest = next(written)
+            taken.release()
             yield request
 
     responses = broker.client.publish(requests())
     next(responses)
-    deadline, seen = time.monotonic() + PATIENCE, -1
-    while seen != newest:
+    deadline, seen = time.monotonic() + PATIENCE, 0
+    while taken.acquire(timeout=1):
         assert time.monotonic() < deadline, "the broker reads on and on"
-        seen = newest
-        time.sleep(0.5)
+        seen += 1
     # It reads on when its answers are read.
-    for _ in range(seen):
+    for _ in range(seen - 2):
         next(responses)
-    wait_until(lambda: newest > seen, "the broker to read on")
+    assert taken.acquire(timeout=PATIENCE), "the broker reads no further"
     enough.set()
     assert all(len(response.results) == len(items) for response in responses)
 
@@ -242,10 +239,16 @@ def test_connections_may_come_and_go_while_a_stream_runs(broker):
 
 def test_a_stream_ends_with_the_broker(start_broker):
     broker = start_broker(config={})
-    responses = broker.client.publish(pb.PublishRequest() for _ in iter(lambda: time.sleep(0.01), 1))
+    end = threading.Event()
+
+    def requests():
+        yield pb.PublishRequest()
+        end.wait()
+
+    responses = broker.client.publish(requests())
     next(responses)
     broker.process.terminate()
     with pytest.raises(BrokerError):
-        for _ in responses:
-            pass
+        next(responses)
+    end.set()
     assert broker.wait() == 0

@@ -83,4 +83,21 @@ void ApplyMask(const uint8_t mask[4], char* bytes, size_t size) {
     bytes[at] = static_cast<char>(bytes[at] ^ mask[at & 3]);
 }
 
+std::string UpgradeRequest(const std::string& path, const std::string& ticket) {
+  std::string request = "GET ";
+  request.append(path)
+      .append(
+          " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+          "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: ")
+      .append(kKey)
+      .append("\r\n");
+  if (!ticket.empty()) {
+    request.append("Sec-WebSocket-Protocol: socketbroker.v1, ticket.")
+        .append(ticket)
+        .append("\r\n");
+  }
+  return request.append("\r\n");
+}
+
 }  // namespace bench

@@ -47,4 +47,9 @@ void ApplyMask(const uint8_t mask[4], char* bytes, size_t size);
 inline constexpr std::string_view kKey = "AAAAAAAAAAAAAAAAAAAAAA==";
 inline constexpr std::string_view kAccept = "ICX+Yqv66kxgM0FcWaLWlFLwTAI=";
 
+// An upgrade request with that key; a ticket, when there is one, goes as a
+// subprotocol.
+std::string UpgradeRequest(const std::string& path,
+                           const std::string& ticket = "");
+
 }  // namespace bench

@@ -15,23 +15,6 @@ namespace {
 // So many clients share a source address, for the sake of its ports.
 constexpr size_t kPerSource = 15'000;
 
-std::string MakeRequest(const std::string& path, const std::string& ticket) {
-  std::string request = "GET ";
-  request.append(path)
-      .append(
-          " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-          "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: ")
-      .append(kKey)
-      .append("\r\n");
-  if (!ticket.empty()) {
-    request.append("Sec-WebSocket-Protocol: socketbroker.v1, ticket.")
-        .append(ticket)
-        .append("\r\n");
-  }
-  return request.append("\r\n");
-}
-
 }  // namespace
 
 bool Clients::Connect(const Target& target,
@@ -61,7 +44,7 @@ void Clients::Start(const Target& target, const std::string& ticket) {
   client.fd = StartConnect(target.port, source, target.receive_buffer);
   epoll_.Add(client.fd, EPOLLIN, index);
   // On loopback the connection is there when connect returns.
-  Write(client, MakeRequest(target.path, ticket));
+  Write(client, UpgradeRequest(target.path, ticket));
 }
 
 void Clients::Poll(int wait_ms) {

@@ -18,23 +18,11 @@ constexpr uint64_t kPatienceNs = 5'000'000'000;
 constexpr uint8_t kFirstSource = 100;
 constexpr uint8_t kSources = 8;
 
-std::string MakeRequest(const std::string& path) {
-  std::string request = "GET ";
-  request.append(path)
-      .append(
-          " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-          "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: ")
-      .append(kKey)
-      .append("\r\n\r\n");
-  return request;
-}
-
 }  // namespace
 
 Knocker::Knocker(uint16_t port, const std::string& path, double rate)
     : port_(port),
-      request_(MakeRequest(path)),
+      request_(UpgradeRequest(path)),
       rate_(rate),
       start_ns_(NowNs()) {}
 

@@ -125,24 +125,16 @@ class Large(Scenario):
             f"broadcast count={count} bytes={self.size}", 60))
 
 
-class ToAccounts(Scenario):
-    """SendToAccount at random accounts, and the same call with nothing but a send in it."""
-
-    name = "account"
-
-    def make_rows(self):
-        return [Row("account", f"SendToAccount, random of {count_of(self.profile.large)}, {FLIGHT} in "
-                    "flight", "CPU a call", "ns", "empty handler + bare send", 1.3)]
+class ByCalls(Scenario):
+    """Calls that each bring messages to some clients, and the same with nothing but sends in
+    them. A kind says in `send` what it calls."""
 
     def measure(self, stage, server, load, call):
-        def send(count):
-            check_calls(call.ask(f"account count={count} bytes=128 namespace=raw flight={FLIGHT} "
-                                 f"accounts={self.profile.large}", 60), count)
-        deliver(stage, server, load, self.profile.calls // 10,
-                lambda: send(self.profile.calls // 10), "some")
-        window, _ = deliver(stage, server, load, self.profile.calls,
-                            lambda: send(self.profile.calls), "some")
-        return {"account": window.cpu_ns / self.profile.calls}
+        calls = max(2, self.profile.calls // self.step)
+        for messages in (max(1, calls // 10) * self.step, calls * self.step):
+            window, _ = deliver(stage, server, load, messages, lambda: self.send(call, messages), "some")
+        # Of the second time: the first was to warm up.
+        return {self.name: window.cpu_ns / messages}
 
     def broker(self, stage):
         server, load = stage.daemon(), stage.load()
@@ -156,37 +148,36 @@ class ToAccounts(Scenario):
         return self.measure(stage, server, load, stage.call(server))
 
 
-class Publish(Scenario):
-    """SendToAccount as items of a stream, and the same stream with nothing but sends in it."""
+class ToAccounts(ByCalls):
+    """SendToAccount at random accounts."""
+
+    name = "account"
+    step = 1  # messages of a call
+
+    def make_rows(self):
+        return [Row("account", f"SendToAccount, random of {count_of(self.profile.large)}, {FLIGHT} in "
+                    "flight", "CPU a call", "ns", "empty handler + bare send", 1.3)]
+
+    def send(self, call, messages):
+        check_calls(call.ask(f"account count={messages} bytes=128 namespace=raw flight={FLIGHT} "
+                             f"accounts={self.profile.large}", 60), messages)
+
+
+class Publish(ByCalls):
+    """SendToAccount as items of a stream."""
 
     name = "publish"
+    step = BATCH
 
     def make_rows(self):
         return [Row("publish", f"Publish, {BATCH} at random accounts of "
                     f"{count_of(self.profile.large)} a request", "CPU a delivery", "ns",
                     "empty item + bare send", 1.2)]
 
-    def measure(self, stage, server, load, call):
-        requests = max(2, self.profile.calls // BATCH)
-        warm_up = max(1, requests // 10)
-
-        def send(count):
-            check_calls(call.ask(f"publish count={count} items={BATCH} bytes=128 namespace=raw "
-                                 f"flight=4 accounts={self.profile.large}", 60), count)
-        deliver(stage, server, load, warm_up * BATCH, lambda: send(warm_up), "some")
-        window, _ = deliver(stage, server, load, requests * BATCH, lambda: send(requests), "some")
-        return {"publish": window.cpu_ns / (requests * BATCH)}
-
-    def broker(self, stage):
-        server, load = stage.daemon(), stage.load()
-        call = stage.call(server)
-        fill(stage, server, load, call, self.profile.large)
-        return self.measure(stage, server, load, call)
-
-    def floor(self, stage):
-        server, load = stage.floor("bench_empty_grpc"), stage.load()
-        fill_floor(server, load, self.profile.large)
-        return self.measure(stage, server, load, stage.call(server))
+    def send(self, call, messages):
+        requests = messages // BATCH
+        check_calls(call.ask(f"publish count={requests} items={BATCH} bytes=128 namespace=raw "
+                             f"flight=4 accounts={self.profile.large}", 60), requests)
 
 
 class Latency(Scenario):
