@@ -123,6 +123,9 @@ void CollectSockets(const MetricsSnapshot& s, Families& out) {
   out.Counter("handshake_timeouts_total",
               "Sockets closed because their handshake took too long.")
       .Add(Sum(s.shards, &ShardStats::handshake_timeouts));
+  out.Counter("tls_failures_total",
+              "Sockets closed because their TLS handshake failed.")
+      .Add(Sum(s.shards, &ShardStats::tls_failures));
   out.Counter("closes_total",
               "Connections closed, by close code; 1006 is none.");
   for (const auto& [code, count] : Sum(s.shards, &ShardStats::closes)) {
@@ -143,7 +146,8 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
       .Add(Sum(s.shards, &ShardStats::messages_in_dropped), in)
       .Add(Sum(s.shards, &ShardStats::messages_out_dropped_slow), to_clients);
   out.Counter("bytes_total",
-              "Bytes on the sockets of clients, handshakes included.")
+              "Bytes on the sockets of clients, handshakes included; with "
+              "TLS those that are encrypted.")
       .Add(Sum(s.shards, &ShardStats::bytes_in), in)
       .Add(Sum(s.shards, &ShardStats::bytes_out), to_clients);
   out.Counter("pings_in_total", "Pings that clients sent.")

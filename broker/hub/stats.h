@@ -37,8 +37,9 @@ struct ShardStats {
   Counter sockets_turned_away;  // beyond the headroom for refusals
   Counter handshake_timeouts;
   CounterByCode handshakes;  // by HTTP status; 101 is success, 0 no proper head
-  Counter bytes_in;          // as read from sockets
-  Counter bytes_out;         // as taken by the kernel
+  Counter tls_failures;      // of handshakes
+  Counter bytes_in;          // read from sockets, before or without TLS
+  Counter bytes_out;         // taken by the kernel, or by TLS
   Gauge outbox_bytes;        // accepted, not yet taken by the kernel
   Counter pings_in;
 

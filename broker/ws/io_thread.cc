@@ -23,17 +23,25 @@ IoThread::IoThread()
 
 IoThread::~IoThread() { Stop(); }
 
-void IoThread::Start(Shard& shard, int listener) {
+void IoThread::Start(Shard& shard, int listener, TlsContextPtr tls) {
   shard_ = &shard;
-  thread_ = std::thread([this, listener] {
+  thread_ = std::thread([this, listener, tls = std::move(tls)]() mutable {
     on_thread_.BindToThisThread();
     on_thread_.AssertHeld();
+    tls_ = std::move(tls);
     shard_->BindToThisThread();
     acceptor_.emplace(
         loop_, listener,
         [this](int fd, const sockaddr_storage& peer) { OnAccept(fd, peer); },
         stats().accept_failures);
     loop_.Run();
+  });
+}
+
+void IoThread::SetTls(TlsContextPtr tls) {
+  loop_.Post([this, tls = std::move(tls)]() mutable {
+    on_thread_.AssertHeld();
+    tls_ = std::move(tls);
   });
 }
 
@@ -98,7 +106,8 @@ void IoThread::Flush(Slot slot) {
   if (hot.ready) {
     const absl::string_view bytes = batch_.bytes(waiting);
     const iovec all{const_cast<char*>(bytes.data()), bytes.size()};
-    sent = SendSome(hot.fd, &all, 1);
+    sent = hot.fd >= 0 ? SendSome(hot.fd, &all, 1)
+                       : by_slot_[slot]->SendBytes(&all, 1);
     if (sent > 0) written_ += static_cast<uint64_t>(sent);
     if (sent == static_cast<ssize_t>(bytes.size())) return;
   }
@@ -129,6 +138,20 @@ Transport::OutboxBytes IoThread::Outbox(Slot slot) const {
 }
 
 // ---- by its sockets ---------------------------------------------------------
+
+std::unique_ptr<TlsSession> IoThread::MakeTls(int fd) {
+  on_thread_.AssertHeld();
+  if (tls_ == nullptr) return nullptr;
+  if (tls_buffers_ == nullptr) tls_buffers_ = std::make_unique<TlsBuffers>();
+  return std::make_unique<TlsSession>(*tls_, fd, *tls_buffers_);
+}
+
+void IoThread::OnTlsFailure(const PeerAddress& peer, absl::string_view why) {
+  stats().tls_failures.Add();
+  tls_failures_.Log(LogLevel::kInfo, "tls_failed",
+                    "a client and the broker could not agree on TLS",
+                    {{"reason", why}, {"remote_address", peer.address}});
+}
 
 Slot IoThread::Join(Socket& socket, int fd, uint64_t max_outbox_bytes) {
   on_thread_.AssertHeld();

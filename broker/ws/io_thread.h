@@ -12,12 +12,15 @@
 #include <thread>
 #include <vector>
 
+#include "broker/core/log.h"
 #include "broker/core/thread_role.h"
 #include "broker/hub/shard.h"
 #include "broker/hub/transport.h"
 #include "broker/ws/acceptor.h"
 #include "broker/ws/engine.h"
 #include "broker/ws/event_loop.h"
+#include "broker/ws/net.h"
+#include "broker/ws/tls_session.h"
 #include "broker/ws/turn_batch.h"
 
 namespace broker {
@@ -32,7 +35,10 @@ class IoThread final : public Transport {
   // ---- by the owner, on one thread ----
 
   // Starts the thread, which serves the shard and accepts from the listener.
-  void Start(Shard& shard, int listener);
+  // Without a context sockets speak no TLS.
+  void Start(Shard& shard, int listener, TlsContextPtr tls);
+  // For sockets from then on.
+  void SetTls(TlsContextPtr tls);
   // Closes the listener, soon.
   void StopAccepting();
   // Ends all sockets at once, then the thread. Idempotent.
@@ -58,7 +64,12 @@ class IoThread final : public Transport {
   // Every read of this shard lands here; good until the next one.
   char* read_buffer() { return read_buffer_.data(); }
 
-  // A slot for a socket whose connection is about to be open.
+  // For a socket that was accepted; null: it speaks no TLS.
+  std::unique_ptr<TlsSession> MakeTls(int fd);
+  void OnTlsFailure(const PeerAddress& peer, absl::string_view why);
+
+  // A slot for a socket whose connection is about to be open. `fd` is what a
+  // fan-out writes to; -1: only the socket can.
   Slot Join(Socket& socket, int fd, uint64_t max_outbox_bytes);
   // Whether Send may write to it without asking the socket.
   void SetReady(Slot slot, bool ready);
@@ -105,6 +116,9 @@ class IoThread final : public Transport {
   std::vector<Socket*> later_ ABSL_GUARDED_BY(on_thread_);
   bool later_posted_ ABSL_GUARDED_BY(on_thread_) = false;
   std::array<char, kReadBuffer> read_buffer_;
+  TlsContextPtr tls_ ABSL_GUARDED_BY(on_thread_);
+  std::unique_ptr<TlsBuffers> tls_buffers_ ABSL_GUARDED_BY(on_thread_);
+  LogLimiter tls_failures_{1};  // one line a second
 
   std::thread thread_;
 };

@@ -33,7 +33,6 @@ void Outbox::Append(Chunk chunk, size_t sent) {
   assert(sent < chunk.end && (sent == 0 || empty()));
   if (empty()) sent_ = sent;
   bytes_ += chunk.end - sent;
-  peak_ = std::max(peak_, bytes_);
   chunks_.push_back(std::move(chunk));
 }
 

@@ -32,8 +32,6 @@ class Outbox {
 
   bool empty() const { return chunks_.empty(); }
   uint64_t bytes() const { return bytes_; }
-  // The most that bytes() ever was.
-  uint64_t peak() const { return peak_; }
 
   // Appends a frame, or other bytes that must not be cut. Of them `sent` are on
   // the wire already, fewer than all; not 0 only when the outbox is empty.
@@ -66,7 +64,6 @@ class Outbox {
   size_t head_ = 0;
   size_t sent_ = 0;  // of the first chunk
   uint64_t bytes_ = 0;
-  uint64_t peak_ = 0;
 };
 
 }  // namespace broker

@@ -34,9 +34,13 @@ absl::Status WsServer::Bind() {
 
 void WsServer::Start(absl::Span<Shard* const> shards) {
   for (size_t i = 0; i < threads_.size(); ++i) {
-    threads_[i]->Start(*shards[i], listeners_[i]);
+    threads_[i]->Start(*shards[i], listeners_[i], options_.tls);
   }
   listeners_.clear();
+}
+
+void WsServer::SetTls(const TlsContextPtr& tls) {
+  for (const auto& thread : threads_) thread->SetTls(tls);
 }
 
 void WsServer::StopAccepting() {

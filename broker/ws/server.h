@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "broker/hub/shard.h"
 #include "broker/hub/transport.h"
+#include "broker/ws/tls_context.h"
 
 namespace broker {
 
@@ -26,6 +27,7 @@ class WsServer {
     std::string address = "127.0.0.1";  // IPv4 or IPv6
     uint16_t port = 8080;               // 0: any that is free
     int shards = 1;
+    TlsContextPtr tls;  // null: no TLS
   };
 
   explicit WsServer(Options options);
@@ -44,6 +46,8 @@ class WsServer {
 
   // Starts the threads. The shards must outlive Stop.
   void Start(absl::Span<Shard* const> shards);
+  // For sockets that are accepted from now on. After Start.
+  void SetTls(const TlsContextPtr& tls);
   // Closes the listeners, soon. Any thread.
   void StopAccepting();
   // Ends every socket at once and the threads. Idempotent.

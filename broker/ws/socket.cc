@@ -33,6 +33,7 @@ Socket::Socket(IoThread& io, int fd, PeerAddress peer, SocketLease lease,
       opening_(std::make_unique<Opening>()) {
   opening_->peer = std::move(peer);
   opening_->overload = overload;
+  tls_ = io_.MakeTls(fd);
 }
 
 Socket::~Socket() {
@@ -53,7 +54,7 @@ void Socket::Start() {
 void Socket::OnEvent(uint32_t events) {
   if (phase_ == Phase::kGone) return;  // ended earlier in this turn
   hung_up_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-  if ((events & EPOLLOUT) != 0 && !outbox_.empty()) Flush();
+  if ((events & EPOLLOUT) != 0 && !idle()) Flush();
   if (phase_ == Phase::kGone) return;
   if (hung_up_ || (events & EPOLLIN) != 0) {
     readable_ = true;
@@ -85,8 +86,8 @@ void Socket::Read() {
     } else {
       readable_ = hung_up_ || static_cast<size_t>(n) == IoThread::kReadBuffer;
       OnSignOfLife();
-      io_.stats().bytes_in.Add(static_cast<uint64_t>(n));
-      Receive({io_.read_buffer(), static_cast<size_t>(n)});
+      const absl::string_view data(io_.read_buffer(), static_cast<size_t>(n));
+      tls_ != nullptr ? ReceiveTls(data) : Receive(data);
     }
   }
 }
@@ -94,11 +95,41 @@ void Socket::Read() {
 void Socket::OnEof() {
   eof_ = true;
   // Who has said all it has to say may still read our last bytes.
-  if (phase_ == Phase::kClosing && !outbox_.empty()) return;
+  if (phase_ == Phase::kClosing && !idle()) return;
   End();
 }
 
+void Socket::ReceiveTls(absl::string_view ciphertext) {
+  const auto received = tls_->Receive(ciphertext, [&](absl::string_view data) {
+    Receive(data);
+    return phase_ != Phase::kGone;
+  });
+  if (phase_ == Phase::kGone) return;
+  Account();
+  switch (received) {
+    case TlsSession::Received::kOk:
+      return;
+    case TlsSession::Received::kEnd:
+      return OnEof();
+    case TlsSession::Received::kNoTls:
+      tls_.reset();
+      return Refuse({400, "this port speaks TLS: connect to wss://"});
+    case TlsSession::Received::kFailed:
+      return OnTlsFailure();
+  }
+}
+
+// Who may not know what is wrong yet has time to read the alert.
+void Socket::OnTlsFailure() {
+  if (phase_ != Phase::kHead) return End();
+  io_.OnTlsFailure(opening_->peer, tls_->failure());
+  io_.stats().handshakes.Add(0);
+  opening_.reset();
+  EngineEnded();
+}
+
 void Socket::Receive(absl::string_view data) {
+  io_.stats().bytes_in.Add(data.size());
   if (phase_ == Phase::kHead) {
     ReceiveHead(data);
   } else if (engine_ != nullptr && !engine_ended_) {
@@ -150,7 +181,8 @@ void Socket::Accept(const Upgrade& upgrade, absl::string_view behind_head) {
   endpoint_ = opening_->handshake->endpoint;
   engine_ = io_.engine().Make(*this, endpoint_->max_message_bytes);
   if (engine_ == nullptr) return EndLater();
-  slot_ = io_.Join(*this, fd_, endpoint_->max_outbox_bytes);
+  slot_ =
+      io_.Join(*this, tls_ == nullptr ? fd_ : -1, endpoint_->max_outbox_bytes);
   io_.engine().Start(*engine_, upgrade);
   if (!behind_head.empty()) Receive(behind_head);
 }
@@ -172,7 +204,7 @@ void Socket::EngineOpened() {
   opened_ = true;
   std::unique_ptr<Handshake> handshake = std::move(opening_->handshake);
   opening_.reset();
-  io_.SetReady(slot_, outbox_.empty() && !end_pending_);
+  io_.SetReady(slot_, idle() && !end_pending_);
   const auto interval = io_.shard().settings().limits.ping_interval;
   if (interval.count() > 0) heartbeat_at_ = last_heard_ + interval;
   ArmOpen();
@@ -198,7 +230,7 @@ bool Socket::EngineGotPing() {
     io_.shard().OnPingFlood(slot_);
     return false;
   }
-  return outbox_.bytes() < kMaxOutboxForPong;
+  return queued() < kMaxOutboxForPong;
 }
 
 void Socket::OnSignOfLife() {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "broker/core/timer_wheel.h"
@@ -21,6 +22,7 @@
 #include "broker/ws/handshake.h"
 #include "broker/ws/net.h"
 #include "broker/ws/outbox.h"
+#include "broker/ws/tls_session.h"
 
 namespace broker {
 
@@ -49,11 +51,14 @@ class Socket {
 
   // See Transport. At once: nothing waits for the end of the turn.
   SendResult Send(const FramePtr& frame);
+  // Offers bytes to the kernel, as Outbox::Writer, by way of TLS if there is
+  // any. The outbox must be empty, or what it offers.
+  ssize_t SendBytes(const iovec* parts, size_t count);
   // The kernel took `sent` bytes of the frames, or the socket is dead: -1.
   void SendRest(absl::Span<const FramePtr> frames, ssize_t sent);
   void Close(CloseCode code, absl::Duration drain_for);
   Transport::OutboxBytes outbox_bytes() const {
-    return {outbox_.bytes(), outbox_.peak()};
+    return {queued(), peak_};
   }
 
   size_t index = 0;  // among the IoThread's sockets
@@ -81,6 +86,8 @@ class Socket {
 
   // What comes in: socket.cc.
   void Read();
+  void ReceiveTls(absl::string_view ciphertext);
+  void OnTlsFailure();
   void Receive(absl::string_view data);
   void ReceiveHead(absl::string_view data);
   void Answer(Upgrade upgrade, absl::string_view behind_head);
@@ -91,6 +98,13 @@ class Socket {
   void OnHeartbeat();
 
   // What goes out: socket_output.cc.
+  // All that was accepted and the kernel has not taken.
+  uint64_t queued() const {
+    return outbox_.bytes() + (tls_ != nullptr ? tls_->rest() : 0);
+  }
+  bool idle() const { return queued() == 0; }
+  // Tells the statistics what has changed in the meantime.
+  void Account();
   void Write(absl::Span<const iovec> parts, Outbox::Keep keep);
   template <typename... Args>
   void Push(Args&&... args);
@@ -136,6 +150,9 @@ class Socket {
   // Once there is a handshake: it, and then the shard, keep it for us.
   const EndpointSettings* endpoint_ = nullptr;
   Outbox outbox_;
+  uint64_t accounted_ = 0;  // of queued()
+  uint64_t peak_ = 0;       // of queued()
+  std::unique_ptr<TlsSession> tls_;
   EngineConnection engine_;
   SocketLease lease_;
   Timer timer_;

@@ -25,12 +25,23 @@ constexpr std::chrono::milliseconds kCloseDeadline{1'750};
 
 }  // namespace
 
-// Counts what an operation on the outbox changed.
+void Socket::Account() {
+  const uint64_t before = std::exchange(accounted_, queued());
+  peak_ = std::max(peak_, accounted_);
+  io_.stats().outbox_bytes.Add(static_cast<int64_t>(accounted_ - before));
+}
+
+ssize_t Socket::SendBytes(const iovec* parts, size_t count) {
+  if (tls_ == nullptr) return SendSome(fd_, parts, count);
+  const ssize_t taken = tls_->Send(parts, count);
+  Account();
+  return taken;
+}
+
 template <typename... Args>
 void Socket::Push(Args&&... args) {
-  const uint64_t before = outbox_.bytes();
   outbox_.Push(std::forward<Args>(args)...);
-  io_.stats().outbox_bytes.Add(static_cast<int64_t>(outbox_.bytes() - before));
+  Account();
   if (slot_ != kNoSlot) io_.SetReady(slot_, false);
   WatchOutbox();
 }
@@ -45,13 +56,13 @@ void Socket::WatchOutbox() {
 
 SendResult Socket::Send(const FramePtr& frame) {
   if (phase_ != Phase::kOpen || end_pending_) return SendResult::kGone;
-  if (outbox_.bytes() + frame->size() > endpoint_->max_outbox_bytes) {
+  if (queued() + frame->size() > endpoint_->max_outbox_bytes) {
     return SendResult::kTooSlow;
   }
   ssize_t sent = 0;
   if (outbox_.empty()) {
     const iovec whole{const_cast<char*>(frame->bytes().data()), frame->size()};
-    sent = SendSome(fd_, &whole, 1);
+    sent = SendBytes(&whole, 1);
     if (sent > 0) io_.stats().bytes_out.Add(static_cast<uint64_t>(sent));
   }
   SendRest({&frame, 1}, sent);
@@ -73,7 +84,7 @@ void Socket::SendRest(absl::Span<const FramePtr> frames, ssize_t sent) {
 void Socket::Write(absl::Span<const iovec> parts, Outbox::Keep keep) {
   ssize_t sent = 0;
   if (outbox_.empty()) {
-    sent = SendSome(fd_, parts.data(), parts.size());
+    sent = SendBytes(parts.data(), parts.size());
     if (sent < 0) return EndLater();
     io_.stats().bytes_out.Add(static_cast<uint64_t>(sent));
   }
@@ -87,15 +98,15 @@ void Socket::Write(absl::Span<const iovec> parts, Outbox::Keep keep) {
 
 void Socket::Flush() {
   const uint64_t before = outbox_.bytes();
-  const bool alive = outbox_.Flush([this](const iovec* parts, size_t count) {
-    return SendSome(fd_, parts, count);
-  });
-  const uint64_t written = before - outbox_.bytes();
-  io_.stats().bytes_out.Add(written);
-  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(written));
+  const bool alive = (tls_ == nullptr || tls_->Flush()) &&
+                     outbox_.Flush([this](const iovec* parts, size_t count) {
+                       return SendBytes(parts, count);
+                     });
+  io_.stats().bytes_out.Add(before - outbox_.bytes());
+  Account();
   if (!alive) return End();
   WatchOutbox();
-  if (outbox_.empty()) OnFlushed();
+  if (idle()) OnFlushed();
 }
 
 void Socket::OnFlushed() {
@@ -131,13 +142,13 @@ void Socket::EngineEnded() {
   if (phase_ == Phase::kGone) return;
   engine_ended_ = true;
   if (phase_ != Phase::kClosing) BeginClosing();
-  if (outbox_.empty()) HalfClose();
+  if (idle()) HalfClose();
 }
 
 // ---- the end ----------------------------------------------------------------
 
 void Socket::Close(CloseCode code, absl::Duration drain_for) {
-  const bool drain = drain_for > absl::ZeroDuration() && !outbox_.empty();
+  const bool drain = drain_for > absl::ZeroDuration() && !idle();
   const MonotonicTime deadline =
       io_.loop().now() +
       std::chrono::milliseconds(absl::ToInt64Milliseconds(drain_for));
@@ -157,9 +168,8 @@ void Socket::Close(CloseCode code, absl::Duration drain_for) {
 }
 
 void Socket::CloseNow() {
-  const uint64_t before = outbox_.bytes();
   outbox_.Discard();
-  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(before - outbox_.bytes()));
+  Account();
   BeginClosing();
   if (!io_.engine().Close(*engine_, static_cast<uint16_t>(close_code_),
                           CloseReason(close_code_))) {
@@ -174,6 +184,11 @@ void Socket::BeginClosing() {
 }
 
 void Socket::HalfClose() {
+  if (tls_ != nullptr) {
+    tls_->SendEnd();
+    Account();
+    if (!idle()) return;  // and again when it is
+  }
   shutdown(fd_, SHUT_WR);
   if (eof_) EndLater();
 }
@@ -207,8 +222,8 @@ void Socket::End() {
   if (phase_ == Phase::kHead) io_.stats().handshakes.Add(0);
   phase_ = Phase::kGone;
   timer_.Cancel();
-  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(outbox_.bytes()));
   outbox_.Clear();
+  io_.stats().outbox_bytes.Add(-static_cast<int64_t>(accounted_));
   close(std::exchange(fd_, -1));
   lease_.Release();
   opening_.reset();

@@ -151,8 +151,26 @@ WsClient::Fill WsClient::FillBuffer(Deadline deadline) {
   received_ += static_cast<uint64_t>(n);
   buffer_.erase(0, taken_);
   taken_ = 0;
-  buffer_.append(chunk, static_cast<size_t>(n));
+  const absl::string_view data(chunk, static_cast<size_t>(n));
+  if (tls_ == nullptr) {
+    buffer_.append(data.data(), data.size());
+  } else {
+    EXPECT_TRUE(tls_->Feed(data, buffer_)) << "the server's TLS is wrong";
+    SendWire(tls_->TakeOutgoing());
+  }
   return Fill::kData;
+}
+
+bool WsClient::ShakeHands() {
+  const Deadline deadline = std::chrono::steady_clock::now() + kPatience;
+  if (tls_ == nullptr) {
+    tls_ = std::make_unique<TlsClient>(*tls_options_);
+    if (!SendWire(tls_->TakeOutgoing())) return false;
+  }
+  while (!tls_->ready()) {
+    if (FillBuffer(deadline) != Fill::kData) return false;
+  }
+  return true;
 }
 
 bool WsClient::TakeFrame(uint8_t& first_byte, std::string& payload) {
@@ -217,12 +235,31 @@ WsEnd WsClient::WaitClosed(std::chrono::milliseconds timeout) {
     }
     const Fill fill = FillBuffer(deadline);
     if (fill == Fill::kData) continue;
-    end.how = fill == Fill::kEof     ? WsEnd::How::kEof
-              : fill == Fill::kReset ? WsEnd::How::kReset
-                                     : WsEnd::How::kTimeout;
-    end.bytes = received_ - before;
+    const WsEnd how = End(fill, before);
+    end.how = how.how;
+    end.bytes = how.bytes;
     return end;
   }
+}
+
+WsEnd WsClient::WaitEnd(std::chrono::milliseconds timeout) {
+  const Deadline deadline = std::chrono::steady_clock::now() + timeout;
+  const uint64_t before = received_;
+  Fill fill = Fill::kData;
+  while (fill == Fill::kData) {
+    buffer_.clear();
+    fill = FillBuffer(deadline);
+  }
+  return End(fill, before);
+}
+
+WsEnd WsClient::End(Fill fill, uint64_t bytes_before) const {
+  WsEnd end;
+  end.how = fill == Fill::kEof     ? WsEnd::How::kEof
+            : fill == Fill::kReset ? WsEnd::How::kReset
+                                   : WsEnd::How::kTimeout;
+  end.bytes = received_ - bytes_before;
+  return end;
 }
 
 bool WsClient::WaitReset(std::chrono::milliseconds timeout) {
@@ -260,6 +297,11 @@ std::string WsClient::Encode(uint8_t opcode, absl::string_view payload,
 }
 
 bool WsClient::SendRaw(absl::string_view bytes) {
+  if (!tls_options_) return SendWire(bytes);
+  return ShakeHands() && tls_->Write(bytes) && SendWire(tls_->TakeOutgoing());
+}
+
+bool WsClient::SendWire(absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
@@ -284,6 +326,7 @@ void WsClient::Disconnect() {
   buffer_.clear();
   taken_ = 0;
   partial_.reset();
+  tls_.reset();
   end_ = Fill::kData;
 }
 

@@ -8,12 +8,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "tests/fakes/tls_client.h"
 
 namespace broker::testing {
 
@@ -68,13 +70,23 @@ class WsClient {
   static constexpr uint8_t kPing = 9;
   static constexpr uint8_t kPong = 10;
 
-  WsClient() = default;
+  WsClient() {
+    if (tls_by_default_) tls_options_.emplace();
+  }
   ~WsClient();
   WsClient(const WsClient&) = delete;
   WsClient& operator=(const WsClient&) = delete;
 
   // Before Connect: how much the kernel may receive for it.
   void SetReceiveBuffer(int bytes) { receive_buffer_ = bytes; }
+  // Before Connect: whether and how it speaks TLS; first of all, as the last
+  // UseTlsByDefault said.
+  void UseTls(std::optional<TlsClient::Options> options) {
+    tls_options_ = std::move(options);
+  }
+  static void UseTlsByDefault(bool wanted) { tls_by_default_ = wanted; }
+  // Null without TLS, or before its first byte.
+  TlsClient* tls() { return tls_.get(); }
   bool Connect(uint16_t port, const std::string& address = "127.0.0.1");
 
   // Connect, the request, the response. Status 101 is a WebSocket.
@@ -86,6 +98,8 @@ class WsClient {
   std::optional<WsMessage> Read(std::chrono::milliseconds timeout = kPatience);
   // Reads, and forgets, all that comes until the connection ends.
   WsEnd WaitClosed(std::chrono::milliseconds timeout = kPatience);
+  // The same for bytes that are no frames; `code` stays unset.
+  WsEnd WaitEnd(std::chrono::milliseconds timeout = kPatience);
   // Waits for the end without reading: for a reset.
   bool WaitReset(std::chrono::milliseconds timeout = kPatience);
 
@@ -97,6 +111,8 @@ class WsClient {
   bool SendClose(uint16_t code, absl::string_view reason = "");
   bool SendFrame(uint8_t opcode, absl::string_view payload, bool fin = true);
   bool SendRaw(absl::string_view bytes);
+  // Past TLS, as SendRaw is without.
+  bool SendWire(absl::string_view bytes);
 
   // How many segments with data TCP has received.
   uint32_t data_segments() const;
@@ -113,12 +129,19 @@ class WsClient {
   using Deadline = std::chrono::steady_clock::time_point;
   enum class Fill { kData, kEof, kReset, kTimeout };
   Fill FillBuffer(Deadline deadline);
+  // Until the handshake of TLS is done.
+  bool ShakeHands();
   // Takes a frame from the buffer, if there is a whole one.
   bool TakeFrame(uint8_t& first_byte, std::string& payload);
+  WsEnd End(Fill fill, uint64_t bytes_before) const;
   // Takes what is complete from the buffer.
   std::optional<WsMessage> TakeMessage();
 
+  static inline bool tls_by_default_ = false;
+
   int fd_ = -1;
+  std::optional<TlsClient::Options> tls_options_;
+  std::unique_ptr<TlsClient> tls_;
   int receive_buffer_ = 0;
   std::string buffer_;
   size_t taken_ = 0;  // of the buffer

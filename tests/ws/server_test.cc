@@ -29,7 +29,7 @@ class ServerTest : public WsFixture {};
 TEST_F(ServerTest, NobodyElseMayShareThePort) {
   Start(2);
   for (const int shards : {1, 2}) {
-    WsServer second({"127.0.0.1", port(), shards});
+    WsServer second({"127.0.0.1", port(), shards, nullptr});
     const absl::Status status = second.Bind();
     EXPECT_EQ(status.message(),
               absl::StrCat("cannot listen on 127.0.0.1 port ", port(),
@@ -41,7 +41,7 @@ TEST_F(ServerTest, NobodyElseMayShareThePort) {
 }
 
 TEST_F(ServerTest, NamesWhatIsNoAddress) {
-  WsServer server({"localhost", 0, 1});
+  WsServer server({"localhost", 0, 1, nullptr});
   EXPECT_EQ(server.Bind().message(),
             "cannot listen on localhost: it is no IPv4 or IPv6 address");
 }

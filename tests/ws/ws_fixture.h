@@ -3,9 +3,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "broker/hub/hub.h"
 #include "broker/ws/server.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/tls_client.h"
 #include "tests/fakes/ws_client.h"
 
 namespace broker::testing {
@@ -22,7 +25,14 @@ class WsFixture : public ::testing::Test {
  protected:
   using Time = std::chrono::steady_clock;
 
+  // CTest runs the same tests once more with BROKER_TEST_TLS.
   WsFixture() {
+    if (std::getenv("BROKER_TEST_TLS") != nullptr) {
+      certificate_.emplace("localhost");
+      tls_ = *TlsContext::Load(
+          {certificate_->certificate_file(), certificate_->private_key_file()});
+    }
+    WsClient::UseTlsByDefault(tls_ != nullptr);
     settings_.endpoints.emplace_back();
     settings_.endpoints[0].allow_pending = true;
     settings_.endpoints[0].pending_timeout = std::chrono::minutes(1);
@@ -32,7 +42,8 @@ class WsFixture : public ::testing::Test {
   }
 
   void Start(int shards = 1, const std::string& address = "127.0.0.1") {
-    server_ = std::make_unique<WsServer>(WsServer::Options{address, 0, shards});
+    server_ =
+        std::make_unique<WsServer>(WsServer::Options{address, 0, shards, tls_});
     hub_ = std::make_unique<Hub>(server_->transports(),
                                  std::make_shared<const Settings>(settings_),
                                  *clock_);
@@ -132,6 +143,8 @@ class WsFixture : public ::testing::Test {
     return it == handshakes.end() ? 0 : it->second;
   }
 
+  std::optional<TestCertificate> certificate_;
+  TlsContextPtr tls_;
   Settings settings_;
   const Clock* clock_ = &Clock::System();
   std::unique_ptr<WsServer> server_;
