@@ -153,11 +153,21 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
   out.Counter("pings_in_total", "Pings that clients sent.")
       .Add(Sum(s.shards, &ShardStats::pings_in));
   int64_t outbox = 0;
+  int64_t peak = 0;
+  int64_t slow = 0;
   for (const ShardStats* shard : s.shards) {
     outbox += shard->outbox_bytes.value();
+    peak = std::max(peak, shard->outbox_peak_bytes.value());
+    slow += shard->slow_connections.value();
   }
   out.Gauge("outbox_bytes", "Bytes that wait to be sent, in all outboxes.")
       .Add(static_cast<double>(outbox));
+  out.Gauge("outbox_peak_bytes",
+            "The most bytes that the outbox of one connection ever held.")
+      .Add(static_cast<double>(peak));
+  out.Gauge("slow_connections",
+            "Connections whose outbox is above its soft limit.")
+      .Add(static_cast<double>(slow));
   out.Begin("fan_out_seconds", MetricType::Histogram,
             "The time that one send took on one shard.")
       .Add(FanOut(s.shards));
@@ -173,6 +183,11 @@ std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
       .Add(static_cast<double>(snapshot.shards.size()));
   out.Gauge("epoch", "The number of the newest revocation.")
       .Add(snapshot.epoch);
+  if (snapshot.certificate_expires) {
+    out.Gauge("certificate_expiry_timestamp_seconds",
+              "When the certificate for clients expires, in Unix time.")
+        .Add(static_cast<double>(*snapshot.certificate_expires));
+  }
   CollectSockets(snapshot, out);
   CollectMessages(snapshot, out);
   out.Counter("rpcs_total", "Calls of the gRPC API, by method and code.");

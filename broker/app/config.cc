@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "broker/app/config_env.h"
 #include "broker/app/config_file.h"
@@ -95,6 +96,8 @@ std::vector<std::string> KeysThatNeedRestart(const Config& running,
           loaded.websocket().address());
   compare("websocket.port", running.websocket().port(),
           loaded.websocket().port());
+  compare("websocket.tls", running.websocket().has_tls(),
+          loaded.websocket().has_tls());
   compare("control.address", running.control().address(),
           loaded.control().address());
   compare("control.port", running.control().port(), loaded.control().port());
@@ -107,7 +110,11 @@ std::vector<std::string> KeysThatNeedRestart(const Config& running,
 }
 
 void KeepUntilRestart(const Config& running, Config& loaded) {
-  *loaded.mutable_websocket() = running.websocket();
+  v1::Websocket websocket = running.websocket();
+  if (websocket.has_tls() && loaded.websocket().has_tls()) {
+    *websocket.mutable_tls() = loaded.websocket().tls();
+  }
+  *loaded.mutable_websocket() = websocket;
   *loaded.mutable_control() = running.control();
   *loaded.mutable_admin() = running.admin();
   loaded.set_shards(running.shards());
@@ -122,6 +129,17 @@ SettingsPtr ToSettings(const Config& config) {
   settings->limits = ToLimits(config.limits());
   settings->loopback_listener = IsLoopback(config.websocket().address());
   return settings;
+}
+
+absl::StatusOr<TlsContextPtr> LoadTls(const Config& config) {
+  if (!config.websocket().has_tls()) return nullptr;
+  const v1::Tls& tls = config.websocket().tls();
+  absl::StatusOr<TlsContextPtr> context =
+      TlsContext::Load({tls.certificate_file(), tls.private_key_file(),
+                        tls.min_version() == v1::TLS_VERSION_TLS1_3});
+  if (context.ok()) return context;
+  return absl::InvalidArgumentError(
+      absl::StrCat("websocket.tls.", context.status().message()));
 }
 
 bool WantsReflection(const Config& config) {

@@ -17,6 +17,7 @@
 #include "broker/app/config_rules.h"
 #include "broker/core/log.h"
 #include "broker/hub/settings.h"
+#include "broker/ws/tls_context.h"
 #include "socketbroker/config/v1/config.pb.h"
 
 namespace broker {
@@ -46,6 +47,9 @@ void KeepUntilRestart(const Config& running, Config& loaded);
 
 // Of a complete configuration.
 SettingsPtr ToSettings(const Config& config);
+// Reads the files of `websocket.tls`; null when it is not set. The error is one
+// line, as LoadConfig's.
+absl::StatusOr<TlsContextPtr> LoadTls(const Config& config);
 bool WantsReflection(const Config& config);
 absl::Duration DrainWindow(const Config& config);
 LogLevel ToLogLevel(const Config& config);

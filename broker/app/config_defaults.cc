@@ -75,6 +75,11 @@ void FillLimits(uint64_t descriptor_limit, v1::Limits& limits) {
 
 void FillDefaults(uint64_t descriptor_limit, Config& config) {
   FillListener(8080, *config.mutable_websocket());
+  if (config.websocket().has_tls() &&
+      !config.websocket().tls().has_min_version()) {
+    config.mutable_websocket()->mutable_tls()->set_min_version(
+        v1::TLS_VERSION_TLS1_2);
+  }
   FillListener(50051, *config.mutable_control());
   FillListener(8081, *config.mutable_admin());
   if (!config.admin().has_enabled()) config.mutable_admin()->set_enabled(true);

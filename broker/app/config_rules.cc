@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -140,8 +141,20 @@ class Checker {
     }
   }
 
+  void CheckTls(const std::string& path, const v1::Tls& tls) {
+    for (const auto& [key, file] :
+         {std::pair{".certificate_file", tls.certificate_file()},
+          std::pair{".private_key_file", tls.private_key_file()}}) {
+      if (file.empty())
+        Fault(path + key, "is required: the path of a PEM file");
+    }
+  }
+
   void CheckListeners() {
     CheckListener("websocket", config_.websocket(), false);
+    if (config_.websocket().has_tls()) {
+      CheckTls("websocket.tls", config_.websocket().tls());
+    }
     CheckListener("control", config_.control(), true);
     if (config_.admin().enabled()) {
       CheckListener("admin", config_.admin(), true);

@@ -61,13 +61,14 @@ uint32_t Shards(const Config& config) {
   return std::clamp(std::thread::hardware_concurrency(), 1u, 256u);
 }
 
-ServerOptions ToOptions(const Config& config) {
+ServerOptions ToOptions(const Config& config, TlsContextPtr tls) {
   ServerOptions options;
   options.settings = ToSettings(config);
   options.version = BROKER_VERSION;
   options.websocket.address = config.websocket().address();
   options.websocket.port = static_cast<uint16_t>(config.websocket().port());
   options.websocket.shards = static_cast<int>(Shards(config));
+  options.websocket.tls = std::move(tls);
   options.control.address = config.control().address();
   options.control.port = static_cast<uint16_t>(config.control().port());
   options.control.reflection = WantsReflection(config);
@@ -77,14 +78,15 @@ ServerOptions ToOptions(const Config& config) {
   return options;
 }
 
+void ReloadFailed(const absl::Status& faults) {
+  Log(LogLevel::kError, "reload_failed",
+      "the configuration has faults, and the old one stays in force",
+      {{"faults", faults.message()}});
+}
+
 void Reload(const ConfigSources& sources, Config& running, Server& server) {
   absl::StatusOr<Config> loaded = LoadConfig(sources);
-  if (!loaded.ok()) {
-    Log(LogLevel::kError, "reload_failed",
-        "the configuration has faults, and the old one stays in force",
-        {{"faults", loaded.status().message()}});
-    return;
-  }
+  if (!loaded.ok()) return ReloadFailed(loaded.status());
   const std::vector<std::string> fixed = KeysThatNeedRestart(running, *loaded);
   if (!fixed.empty()) {
     Log(LogLevel::kWarning, "reload_incomplete",
@@ -93,9 +95,11 @@ void Reload(const ConfigSources& sources, Config& running, Server& server) {
   }
   // Else an origin would be judged by a listener that is not there.
   KeepUntilRestart(running, *loaded);
+  const absl::StatusOr<TlsContextPtr> tls = LoadTls(*loaded);
+  if (!tls.ok()) return ReloadFailed(tls.status());
   SetLogLevel(ToLogLevel(*loaded));
   SetLogFormat(ToLogFormat(*loaded));
-  server.Reload(ToSettings(*loaded));
+  server.Reload(ToSettings(*loaded), *tls);
   running = *loaded;
   Log(LogLevel::kInfo, "reloaded", "the configuration was read again");
 }
@@ -105,13 +109,15 @@ void LogStarted(const Server& server) {
       {{"version", BROKER_VERSION},
        {"node_id", server.hub().node_id().ToString()},
        {"websocket_address", server.websocket_address()},
+       {"websocket_tls", server.websocket_tls()},
        {"control_address", server.control_address()},
        {"admin_address", server.admin_address()},
        {"pid", getpid()}});
 }
 
-int Run(const ConfigSources& sources, Config config, const sigset_t& signals) {
-  Server server(ToOptions(config));
+int Run(const ConfigSources& sources, Config config, TlsContextPtr tls,
+        const sigset_t& signals) {
+  Server server(ToOptions(config, std::move(tls)));
   const absl::Status started = server.Start();
   if (!started.ok()) {
     Log(LogLevel::kError, "start_failed", started.message());
@@ -156,6 +162,8 @@ int Main(const std::vector<std::string>& arguments) {
   sources.descriptor_limit = RaiseDescriptorLimit();
   absl::StatusOr<Config> config = LoadConfig(sources);
   if (!config.ok()) return Fail(config.status());
+  absl::StatusOr<TlsContextPtr> tls = LoadTls(*config);
+  if (!tls.ok()) return Fail(tls.status());
   switch (line->action) {
     case CommandLine::Action::kCheckConfig:
       std::puts("OK");
@@ -168,7 +176,7 @@ int Main(const std::vector<std::string>& arguments) {
   }
   SetLogLevel(ToLogLevel(*config));
   SetLogFormat(ToLogFormat(*config));
-  return Run(sources, *std::move(config), signals);
+  return Run(sources, *std::move(config), *std::move(tls), signals);
 }
 
 }  // namespace

@@ -40,7 +40,12 @@ std::optional<T> Wait(Start start) {
 }  // namespace
 
 Server::Server(ServerOptions options)
-    : options_(std::move(options)), websocket_(options_.websocket) {}
+    : options_(std::move(options)), websocket_(options_.websocket) {
+  if (websocket_tls()) {
+    certificate_expires_ =
+        absl::ToUnixSeconds(options_.websocket.tls->not_after());
+  }
+}
 
 Server::~Server() {
   // Outermost first: nothing may call into what is gone already.
@@ -73,6 +78,7 @@ absl::Status Server::Start() {
   BrokerFacts facts;
   facts.version = options_.version;
   facts.websocket_address = websocket_address();
+  facts.websocket_tls = websocket_tls();
   facts.admin_address = admin_address();
   control_ = std::make_unique<ControlServer>(*hub_, options_.control, facts);
   BROKER_RETURN_IF_ERROR(control_->Start());
@@ -81,7 +87,12 @@ absl::Status Server::Start() {
   return absl::OkStatus();
 }
 
-void Server::Reload(SettingsPtr settings) { hub_->Reload(std::move(settings)); }
+void Server::Reload(SettingsPtr settings, const TlsContextPtr& tls) {
+  hub_->Reload(std::move(settings));
+  if (tls != nullptr)
+    certificate_expires_ = absl::ToUnixSeconds(tls->not_after());
+  websocket_.SetTls(tls);
+}
 
 void Server::Drain(absl::Duration window, const std::function<bool()>& hurry) {
   const absl::Time end = absl::Now() + window;
@@ -128,6 +139,7 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
     snapshot.shards.push_back(&shard->stats());
   snapshot.sockets = hub_->shards().front()->caps().sockets();
   snapshot.epoch = hub_->epoch();
+  if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;
   snapshot.namespaces = Wait<Counts>([this](Done<Counts> done) {
                           hub_->CountByNamespace(std::move(done));

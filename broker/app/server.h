@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -36,8 +37,9 @@ class Server {
   // Listens everywhere, then serves. The error names what could not be had.
   absl::Status Start();
 
-  // New endpoints and limits, for handshakes and calls from now on.
-  void Reload(SettingsPtr settings);
+  // New endpoints, limits and certificate, for sockets, handshakes and calls
+  // from now on. `tls` is null only when there was none.
+  void Reload(SettingsPtr settings, const TlsContextPtr& tls);
 
   // Not ready, upgrades refused with 503; connections closed with 1001, spread
   // over the window; calls ended. Returns when all is quiet, or the window is
@@ -45,6 +47,7 @@ class Server {
   void Drain(absl::Duration window, const std::function<bool()>& hurry);
 
   std::string websocket_address() const;
+  bool websocket_tls() const { return options_.websocket.tls != nullptr; }
   std::string control_address() const;
   std::string admin_address() const;  // empty: not enabled
   const Hub& hub() const { return *hub_; }
@@ -56,6 +59,7 @@ class Server {
   bool ShardsAnswer();
 
   const ServerOptions options_;
+  std::atomic<int64_t> certificate_expires_{0};  // Unix time; with TLS only
   WsServer websocket_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<ControlServer> control_;

@@ -30,6 +30,9 @@ class Gauge {
     value_.store(value_.load(std::memory_order_relaxed) + n,
                  std::memory_order_relaxed);
   }
+  void RaiseTo(int64_t least) {
+    if (least > value()) value_.store(least, std::memory_order_relaxed);
+  }
   int64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -41,6 +41,8 @@ struct ShardStats {
   Counter bytes_in;          // read from sockets, before or without TLS
   Counter bytes_out;         // taken by the kernel, or by TLS
   Gauge outbox_bytes;        // accepted, not yet taken by the kernel
+  Gauge outbox_peak_bytes;   // the most that one connection's ever were
+  Gauge slow_connections;    // with an outbox over its soft limit
   Counter pings_in;
 
   // By the shard.

@@ -57,9 +57,7 @@ class Socket {
   // The kernel took `sent` bytes of the frames, or the socket is dead: -1.
   void SendRest(absl::Span<const FramePtr> frames, ssize_t sent);
   void Close(CloseCode code, absl::Duration drain_for);
-  Transport::OutboxBytes outbox_bytes() const {
-    return {queued(), peak_};
-  }
+  Transport::OutboxBytes outbox_bytes() const { return {queued(), peak_}; }
 
   size_t index = 0;  // among the IoThread's sockets
 
@@ -119,6 +117,8 @@ class Socket {
 
   // Whether the outbox is over its soft limit, and since when.
   void WatchOutbox();
+  // Returns whether that is news.
+  bool SetSlow(bool slow);
 
   // One timer serves all phases: what it means depends on the phase. While open
   // it is for the heartbeat or the soft limit, whichever comes first.

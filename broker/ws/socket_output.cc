@@ -27,8 +27,10 @@ constexpr std::chrono::milliseconds kCloseDeadline{1'750};
 
 void Socket::Account() {
   const uint64_t before = std::exchange(accounted_, queued());
-  peak_ = std::max(peak_, accounted_);
   io_.stats().outbox_bytes.Add(static_cast<int64_t>(accounted_ - before));
+  if (accounted_ <= peak_) return;
+  peak_ = accounted_;
+  io_.stats().outbox_peak_bytes.RaiseTo(static_cast<int64_t>(peak_));
 }
 
 ssize_t Socket::SendBytes(const iovec* parts, size_t count) {
@@ -48,10 +50,14 @@ void Socket::Push(Args&&... args) {
 
 void Socket::WatchOutbox() {
   if (phase_ != Phase::kOpen) return;
-  const bool slow = outbox_.bytes() > endpoint_->soft_outbox_bytes;
-  if (slow == (slow_since_ != MonotonicTime::max())) return;
+  if (SetSlow(queued() > endpoint_->soft_outbox_bytes)) ArmOpen();
+}
+
+bool Socket::SetSlow(bool slow) {
+  if (slow == (slow_since_ != MonotonicTime::max())) return false;
   slow_since_ = slow ? io_.loop().now() : MonotonicTime::max();
-  ArmOpen();
+  io_.stats().slow_connections.Add(slow ? 1 : -1);
+  return true;
 }
 
 SendResult Socket::Send(const FramePtr& frame) {
@@ -156,6 +162,7 @@ void Socket::Close(CloseCode code, absl::Duration drain_for) {
     close_code_ = code;
     if (!drain) return CloseNow();
     phase_ = Phase::kDraining;
+    SetSlow(false);
     io_.SetReady(slot_, false);
     drain_deadline_ = deadline;
     Arm(deadline);
@@ -179,6 +186,7 @@ void Socket::CloseNow() {
 
 void Socket::BeginClosing() {
   phase_ = Phase::kClosing;
+  SetSlow(false);
   if (slot_ != kNoSlot) io_.SetReady(slot_, false);
   Arm(io_.loop().now() + kCloseDeadline);
 }
@@ -221,6 +229,7 @@ void Socket::End() {
   if (phase_ == Phase::kGone) return;
   if (phase_ == Phase::kHead) io_.stats().handshakes.Add(0);
   phase_ = Phase::kGone;
+  SetSlow(false);
   timer_.Cancel();
   outbox_.Clear();
   io_.stats().outbox_bytes.Add(-static_cast<int64_t>(accounted_));

@@ -27,6 +27,10 @@ TEST(MetricsTest, AddsUpTheShards) {
   a.bytes_out.Add(1000);
   a.outbox_bytes.Add(70);
   b.outbox_bytes.Add(-20);
+  a.outbox_peak_bytes.RaiseTo(90);
+  b.outbox_peak_bytes.RaiseTo(80);
+  a.slow_connections.Add(1);
+  b.slow_connections.Add(1);
   a.handshakes.Add(101);
   b.handshakes.Add(101);
   b.handshakes.Add(401);
@@ -39,7 +43,8 @@ TEST(MetricsTest, AddsUpTheShards) {
        {"socketbroker_messages_total{direction=\"in\"} 7\n",
         "socketbroker_messages_total{direction=\"out\"} 0\n",
         "socketbroker_bytes_total{direction=\"out\"} 1000\n",
-        "socketbroker_outbox_bytes 50\n",
+        "socketbroker_outbox_bytes 50\n", "socketbroker_outbox_peak_bytes 90\n",
+        "socketbroker_slow_connections 2\n",
         "socketbroker_handshakes_total{result=\"accepted\"} 2\n",
         "socketbroker_handshakes_total{result=\"401\"} 1\n",
         "socketbroker_handshakes_total{result=\"malformed\"} 1\n",
@@ -53,12 +58,15 @@ TEST(MetricsTest, HasNamespacesRpcsAndBuildInfo) {
   MetricsSnapshot snapshot;
   snapshot.version = "1.2.3";
   snapshot.sockets = 12;
+  EXPECT_THAT(Text(snapshot), Not(HasSubstr("certificate")));
+  snapshot.certificate_expires = 1'800'000'000;
   snapshot.namespaces["default"] = {1, 20, 3};
   snapshot.rpcs = {{"Send", "OK", 5}, {"Send", "INVALID_ARGUMENT", 1}};
   const std::string text = Text(snapshot);
   for (const char* line :
        {"socketbroker_build_info{version=\"1.2.3\"} 1\n",
         "socketbroker_sockets 12\n",
+        "socketbroker_certificate_expiry_timestamp_seconds 1800000000\n",
         "socketbroker_connections{namespace=\"default\",state=\"pending\"} 1\n",
         "socketbroker_connections{namespace=\"default\",state=\"admitted\"} "
         "20\n",

@@ -130,6 +130,23 @@ TEST_F(ConfigSourcesTest, KnowsWhatNeedsARestart) {
                   "admin.enabled", "shards", "reflection"));
 }
 
+// Whether there is TLS needs a restart; which files it uses does not.
+TEST_F(ConfigSourcesTest, AReloadTakesOtherFilesForTls) {
+  const auto tls = [&](const std::string& name) {
+    return *Load(absl::StrCat("websocket: {port: 1, tls: {certificate_file: ",
+                              name, ", private_key_file: b}}"));
+  };
+  const Config plain = *Load("{}");
+  EXPECT_THAT(KeysThatNeedRestart(plain, tls("a")),
+              ElementsAre("websocket.port", "websocket.tls"));
+  EXPECT_THAT(KeysThatNeedRestart(tls("a"), tls("c")), IsEmpty());
+  Config loaded = tls("c");
+  KeepUntilRestart(tls("a"), loaded);
+  EXPECT_EQ(loaded.websocket().tls().certificate_file(), "c");
+  KeepUntilRestart(plain, loaded);
+  EXPECT_FALSE(loaded.websocket().has_tls());
+}
+
 TEST_F(ConfigSourcesTest, AReloadKeepsWhatNeedsARestart) {
   const Config running = *Load("websocket: {address: 0.0.0.0}");
   Config loaded = *Load(

@@ -202,7 +202,7 @@ TEST_F(ConfigTest, FaultsNameLineKeyValueAndWhatIsAllowed) {
             "number from 0 to 4294967295");
   EXPECT_EQ(Fault("websocket: 8080"),
             ":1: websocket: \"8080\" is not a map of keys; known here are "
-            "address, port");
+            "address, port, tls");
   EXPECT_EQ(Fault("endpoints: /ws"),
             ":1: endpoints: \"/ws\" is not a list; allowed is a list, each "
             "item a map of keys");
@@ -288,6 +288,12 @@ TEST_F(ConfigTest, ValuesAreHeldToTheRules) {
       {"control: {address: 0.0.0.0}",
        "control.address: \"0.0.0.0\" is not on loopback"},
       {"admin: {address: \"::\"}", "admin.address: \"::\" is not on loopback"},
+      {"websocket: {tls: {}}",
+       "websocket.tls.certificate_file: is required: the path of a PEM file\n"
+       "websocket.tls.private_key_file: is required: the path of a PEM file"},
+      {"websocket: {tls: {min_version: TLS1_1}}",
+       "websocket.tls.min_version: \"TLS1_1\" is not allowed; allowed is one "
+       "of TLS1_2, TLS1_3"},
       {"control: {port: 8080}", "control.port: 8080 is the port of websocket"},
   };
   for (const auto& c : kCases) EXPECT_THAT(Fault(c.yaml), HasSubstr(c.fault));

@@ -77,7 +77,10 @@ TEST_F(CloseTest, WhoStaysOverTheSoftLimitIsClosed) {
   Admit(fast, "a2");
   for (int i = 0; i < 20; ++i)
     EXPECT_EQ(Send(0, Numbered(i, 50'000)), SendResult::kQueued);
+  EXPECT_EQ(stats().slow_connections.value(), 1);
+  EXPECT_GT(stats().outbox_peak_bytes.value(), 100'000);
   EXPECT_TRUE(WaitFor([&] { return Closes(4008) == 1; }));
+  EXPECT_EQ(stats().slow_connections.value(), 0);
   EXPECT_EQ(Send(1, Numbered(0, 10)), SendResult::kQueued);
   EXPECT_EQ(fast.Read()->payload, NumberedPayload(0, 10));
 }
@@ -92,6 +95,7 @@ TEST_F(CloseTest, WhoComesBelowTheSoftLimitIsForgiven) {
     for (int i = 0; i < 20; ++i)
       EXPECT_EQ(Send(0, Numbered(i, 50'000)), SendResult::kQueued);
     EXPECT_GT(OutboxOf(0).now, 100'000u);
+    EXPECT_EQ(stats().slow_connections.value(), 1);
     for (int i = 0; i < 20; ++i)
       ASSERT_EQ(client.Read()->payload, NumberedPayload(i, 50'000));
   }

@@ -17,7 +17,7 @@ test_packages=(
   clang clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14
   python3 python3-grpcio python3-protobuf python3-websockets python3-pytest
   python3-setuptools python3-wheel python3-venv python3-pip
-  chromium curl ca-certificates
+  chromium curl ca-certificates openssl
 )
 
 # The packages of the runtimes that are not there in a usable version, from

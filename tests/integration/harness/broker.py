@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import raw
+from harness import raw, tls
 from harness.sockets import Socket
 from socketbroker import Client
 from socketbroker.v1 import connection_pb2
@@ -46,7 +46,7 @@ def identity(account=None, *, session=None, token=None, labels=None, groups=(), 
 class Broker:
     """Starts the broker on ports of its own and waits until it says it is up."""
 
-    def __init__(self, folder, *arguments, config=None, ready=True):
+    def __init__(self, folder, *arguments, config=None, ready=True, use_tls=tls.EVERYWHERE):
         self._folder = pathlib.Path(folder)
         self._numbers = itertools.count(1)
         self._sockets = []
@@ -56,6 +56,11 @@ class Broker:
         if config is not None:
             self.write_config(config)
             command += ["--config", str(self.config_file)]
+        self.tls = None  # an SSLContext of its clients
+        if use_tls:
+            self.certificate, self.key = tls.make_certificate(self._folder)
+            command += tls.settings(self.certificate, self.key)
+            self.tls = tls.trusting(self.certificate)
         command += ["--websocket-port", "0", "--control-port", "0", "--admin-port", "0", *arguments]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -148,7 +153,9 @@ class Broker:
             parts.append(f"ticket={ticket}")
         elif ticket is not None:
             subprotocols = ["socketbroker.v1", f"ticket.{ticket}"]
-        url = f"ws://{self.websocket}{path}" + ("?" + "&".join(parts) if parts else "")
+        scheme = "ws" if self.tls is None else "wss"
+        url = f"{scheme}://{self.websocket}{path}" + ("?" + "&".join(parts) if parts else "")
+        options.setdefault("ssl", self.tls)
         socket = Socket(url, subprotocols=subprotocols, origin=origin, **options)
         self._sockets.append(socket)
         return socket
@@ -192,12 +199,20 @@ class Broker:
         request = pb.GetConnectionRequest(connection_id=socket.id)
         return self.client.get_connection(request).connection
 
+    def dial(self):
+        """A socket connected to the listener for clients, TLS done."""
+        return raw.dial(self.websocket_port, tls=self.tls)
+
+    def exchange(self, data):
+        """Sends bytes on a socket of their own and reads one HTTP response."""
+        return raw.exchange(self.websocket_port, data, tls=self.tls)
+
     def raw_socket(self, ticket=None, **options):
         """A WebSocket that does nothing by itself: see raw.RawSocket."""
         headers = {}
         if ticket is not None:
             headers["Sec-WebSocket-Protocol"] = f"socketbroker.v1, ticket.{ticket}"
-        socket = raw.RawSocket(self.websocket_port, headers=headers, **options)
+        socket = raw.RawSocket(self.websocket_port, headers=headers, tls=self.tls, **options)
         self._sockets.append(socket)
         return socket
 

@@ -36,13 +36,13 @@ class Frame(NamedTuple):
         return self.payload[2:].decode()
 
 
-def dial(port, receive_buffer=None):
+def dial(port, receive_buffer=None, tls=None):
     result = socket.socket()
     if receive_buffer is not None:
         result.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     result.settimeout(TIMEOUT)
     result.connect(("127.0.0.1", port))
-    return result
+    return result if tls is None else tls.wrap_socket(result, server_hostname="localhost")
 
 
 def request(path="/ws", headers=None, method="GET", upgrade=True):
@@ -125,9 +125,9 @@ class Reader:
             return result
 
 
-def exchange(port, data):
+def exchange(port, data, tls=None):
     """Sends bytes and reads one HTTP response."""
-    with dial(port) as connection:
+    with dial(port, tls=tls) as connection:
         connection.sendall(data)
         return Reader(connection).response()
 
@@ -152,8 +152,8 @@ def encode(opcode, payload=b"", fin=True, masked=True):
 class RawSocket:
     """A WebSocket past its handshake that reads and answers only when told to."""
 
-    def __init__(self, port, path="/ws", headers=None, receive_buffer=None, pipelined=b""):
-        self._socket = dial(port, receive_buffer)
+    def __init__(self, port, path="/ws", headers=None, receive_buffer=None, pipelined=b"", tls=None):
+        self._socket = dial(port, receive_buffer, tls)
         self._socket.sendall(request(path, headers) + pipelined)
         self.reader = Reader(self._socket)
         self.response = self.reader.response()

@@ -128,8 +128,8 @@ def test_no_secret_is_logged(start_broker):
         raw.request(f"/ws?ticket={unused}", headers, method="POST"),
         f"GET /ws?ticket={unused}\r\n{unused}\r\n\r\n".encode(),
     ):
-        assert raw.exchange(broker.websocket_port, request).status >= 400
-    with raw.dial(broker.websocket_port) as half:
+        assert broker.exchange(request).status >= 400
+    with broker.dial() as half:
         half.sendall(f"GET /ws?ticket={unused} HTTP/1.1\r\nCook".encode())
     broker.client.send(pb.SendRequest(message=notification("canary-message", x="canary-message")))
     secrets.append("canary-message")

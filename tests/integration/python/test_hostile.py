@@ -34,7 +34,7 @@ def reset(connection):
 
 def test_bare_connects(broker):
     for number in range(100):
-        connection = raw.dial(broker.websocket_port)
+        connection = broker.dial()
         if number % 2:
             reset(connection)
         else:
@@ -63,7 +63,7 @@ def test_bare_connects(broker):
     ("/ws?" + "x" * 20_000, {}, {}, {414, 431}),
 ], ids=range(19))
 def test_requests_that_are_no_handshake(broker, path, headers, options, status):
-    answer = raw.exchange(broker.websocket_port, raw.request(path, headers, **options))
+    answer = broker.exchange(raw.request(path, headers, **options))
     assert answer.status in status
     if answer.status == 426:
         assert answer.header("Sec-WebSocket-Version") == ["13"] or answer.header("Upgrade") == ["websocket"]
@@ -76,10 +76,11 @@ def test_requests_that_are_no_handshake(broker, path, headers, options, status):
     b"G\xc3\x8bT /\xff\xfe HTTP/1.1\r\n\r\n", b"A" * 30_000,
 ], ids=range(11))
 def test_garbage_is_refused_or_hung_up_on(broker, data):
-    with raw.dial(broker.websocket_port) as connection:
+    with broker.dial() as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
+            # Not its own, which would end the reading of TLS, too.
+            socket.socket.shutdown(connection, socket.SHUT_WR)
         answer = raw.Reader(connection).rest()
         assert answer == b"" or answer[:9] == b"HTTP/1.1 " and answer[9:10] in b"45"
 
@@ -87,17 +88,17 @@ def test_garbage_is_refused_or_hung_up_on(broker, data):
 def test_random_bytes(broker):
     source = random.Random(1)
     for _ in range(200):
-        with raw.dial(broker.websocket_port) as connection:
+        with broker.dial() as connection:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(source.randbytes(source.randrange(1, 2000)))
-                connection.shutdown(socket.SHUT_WR)
+                socket.socket.shutdown(connection, socket.SHUT_WR)
             raw.Reader(connection).rest()
 
 
 def test_handshakes_cut_anywhere(broker):
     whole = raw.request()
     for length in range(1, len(whole), 3):
-        connection = raw.dial(broker.websocket_port)
+        connection = broker.dial()
         connection.sendall(whole[:length])
         if length % 2:
             reset(connection)
@@ -106,7 +107,7 @@ def test_handshakes_cut_anywhere(broker):
 
 
 def test_handshake_byte_by_byte(broker):
-    with raw.dial(broker.websocket_port) as connection:
+    with broker.dial() as connection:
         for byte in raw.request():
             connection.sendall(bytes([byte]))
         assert raw.Reader(connection).response().status == 101
@@ -132,7 +133,7 @@ def test_random_frames(broker):
 
 
 def test_control_answers_while_strangers_hold_sockets(broker):
-    idle = [raw.dial(broker.websocket_port) for _ in range(500)]
+    idle = [broker.dial() for _ in range(500)]
     for connection in idle[::2]:
         connection.sendall(b"GET /ws HTTP/1.1\r\n")
     for _ in range(50):

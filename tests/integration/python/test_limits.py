@@ -94,17 +94,17 @@ def test_pending_connections_503(start_broker):
 
 def test_header_431(start_broker):
     broker = limited(start_broker, max_header_bytes=2000)
-    ok = raw.exchange(broker.websocket_port, raw.request(headers={"X": "x" * 1500}))
+    ok = broker.exchange(raw.request(headers={"X": "x" * 1500}))
     assert ok.status == 101
     for size in (2000, 100_000):
-        answer = raw.exchange(broker.websocket_port, raw.request(headers={"X": "x" * size}))
+        answer = broker.exchange(raw.request(headers={"X": "x" * size}))
         assert answer.status == 431
     assert broker.metric("handshakes_total", result="431") == 2
 
 
 def test_handshake_time(start_broker):
     broker = limited(start_broker, handshake_timeout="0.4s")
-    silent, slow = raw.dial(broker.websocket_port), raw.dial(broker.websocket_port)
+    silent, slow = broker.dial(), broker.dial()
     try:
         for byte in raw.request():
             slow.sendall(bytes([byte]))

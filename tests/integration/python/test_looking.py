@@ -266,6 +266,7 @@ def test_broker_info(start_broker):
     assert 0 < info.oldest_epoch <= info.epoch
     assert (info.websocket_address, info.control_address, info.admin_address) == (
         broker.websocket, broker.control, broker.admin)
+    assert not info.websocket_tls
     assert info.shards >= 1
     assert [(e.path, e.namespace, e.framing) for e in info.endpoints] == [
         ("/ws", "default", "JSONRPC"), ("/raw", "raw", "RAW")]

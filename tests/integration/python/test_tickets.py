@@ -21,7 +21,7 @@ TWO_NAMESPACES = {
 def refusal(broker, path="/ws", **headers):
     """The refusal of a handshake, without what may differ by time."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    response = raw.exchange(broker.websocket_port, raw.request(path, headers))
+    response = broker.exchange(raw.request(path, headers))
     assert response.status == 401
     return [h for h in response.headers if h[0].lower() != "date"], response.body
 
