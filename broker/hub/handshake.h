@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "broker/core/identity.h"
 #include "broker/hub/caps.h"
 #include "broker/hub/settings.h"
@@ -41,10 +42,15 @@ struct Handshake {
 };
 
 struct HandshakeAnswer {
-  int http_status = 101;        // 101, 401, 403, 404, 429 or 503
+  bool later = false;           // somebody is asked first: see HandshakeReply
+  int http_status = 101;        // 401, 403, 404, 429, 503, or the callout's
   std::string body;             // one line of text, for any status but 101
   int retry_after_seconds = 0;  // 0: no such header
   std::unique_ptr<Handshake> handshake;  // with 101
 };
+
+// Gets the answer that was not there at once: at most once, on the shard's
+// thread, and never from within CheckHandshake.
+using HandshakeReply = absl::AnyInvocable<void(HandshakeAnswer)>;
 
 }  // namespace broker

@@ -34,6 +34,10 @@ class Hub {
       const Clock& clock);
   ~Hub();
 
+  // For endpoints with allow_callout. Before the transports start; must outlive
+  // their last task.
+  void SetCallout(Callout* callout) { shared_.callout = callout; }
+
   // What this thread asks of the hub while one of these lives reaches each
   // shard as one task, in the same order, when it ends. Not for several hubs at
   // once.

@@ -29,9 +29,12 @@ struct EndpointSettings {
   std::string path = "/ws";
   std::string ns = "default";
   Framing framing = Framing::kJsonRpc;
-  // The ways to a bound connection: by ticket, or pending until AddConnection.
+  // The ways to a bound connection: by ticket, pending until AddConnection, or
+  // by asking the hub's callout.
   bool allow_ticket = true;
   bool allow_pending = false;
+  // Without a ticket the callout decides; it goes before allow_pending.
+  bool allow_callout = false;
   // Compared whole with the Origin header; "*" allows any. Empty: no Origin, or
   // a loopback one when the listener is on loopback.
   std::vector<std::string> allowed_origins;

@@ -34,7 +34,7 @@ std::string Printable(std::string text) {
 
 // One answer for every reason, so that nobody learns which tickets exist.
 HandshakeAnswer Unauthorized() {
-  return Refuse(401, "a valid ticket is required");
+  return Refuse(401, "a valid credential is required");
 }
 
 }  // namespace
@@ -56,7 +56,8 @@ const Settings& Shard::settings() const {
 
 // ---- handshakes -----------------------------------------------------------
 
-HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts) {
+HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts,
+                                      HandshakeReply reply) {
   on_shard_.AssertHeld();
   const EndpointSettings* endpoint = settings_->FindEndpoint(facts.path);
   if (endpoint == nullptr) return Refuse(404, "no endpoint at this path");
@@ -74,6 +75,9 @@ HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts) {
   }
   // A ticket that is no good never falls back to another way in.
   if (facts.ticket) return CheckTicket(std::move(facts), *endpoint);
+  if (endpoint->allow_callout && shared_.callout != nullptr) {
+    return AskCallout(std::move(facts), *endpoint, std::move(reply));
+  }
   if (!endpoint->allow_pending) return Unauthorized();
   HandshakeAnswer answer = Accept(std::move(facts), *endpoint);
   answer.handshake->pending = shared_.caps.JoinPending();
@@ -103,26 +107,65 @@ HandshakeAnswer Shard::CheckTicket(HandshakeFacts facts,
       shared_.tickets.Take(*facts.ticket, endpoint.ns, facts.origin, now);
   if (!ticket) return Unauthorized();
   facts.ticket.reset();
-  const auto& expires = ticket->identity->expires_at;
-  if (expires && *expires <= shared_.clock.Now()) return Unauthorized();
-
   HandshakeAnswer answer = Accept(std::move(facts), endpoint);
-  Handshake& handshake = *answer.handshake;
-  handshake.identity = std::move(ticket->identity);
-  handshake.verified_at_epoch = ticket->verified_at_epoch;
+  answer.handshake->identity = std::move(ticket->identity);
+  answer.handshake->verified_at_epoch = ticket->verified_at_epoch;
+  return BindHandshake(std::move(answer.handshake));
+}
+
+HandshakeAnswer Shard::AskCallout(HandshakeFacts facts,
+                                  const EndpointSettings& endpoint,
+                                  HandshakeReply reply) {
+  HandshakeAnswer answer = Accept(std::move(facts), endpoint);
+  const Handshake& asked = *answer.handshake;
+  shared_.callout->Authenticate(
+      asked.facts, asked.arrival_epoch,
+      [this, handshake = std::move(answer.handshake),
+       reply = std::move(reply)](CalloutAnswer decision) mutable {
+        transport_.Post([this, handshake = std::move(handshake),
+                         reply = std::move(reply),
+                         decision = std::move(decision)]() mutable {
+          on_shard_.AssertHeld();
+          reply(OnCalloutAnswer(std::move(handshake), std::move(decision)));
+        });
+      });
+  answer.later = true;
+  return answer;
+}
+
+HandshakeAnswer Shard::OnCalloutAnswer(std::unique_ptr<Handshake> handshake,
+                                       CalloutAnswer answer) {
+  if (answer.http_status != 101) {
+    return Refuse(answer.http_status, answer.body);
+  }
+  if (shared_.draining.load(std::memory_order_relaxed)) {
+    return Refuse(503, "the broker is shutting down", 1);
+  }
+  handshake->identity = std::move(answer.identity);
+  return BindHandshake(std::move(handshake));
+}
+
+HandshakeAnswer Shard::BindHandshake(std::unique_ptr<Handshake> handshake) {
+  const Identity& identity = *handshake->identity;
+  if (identity.expires_at && *identity.expires_at <= shared_.clock.Now()) {
+    return Unauthorized();
+  }
+  const EndpointSettings& endpoint = *handshake->endpoint;
   ConnectionInfo as_bound;
   as_bound.ns = endpoint.ns;
   as_bound.endpoint = endpoint.path;
-  as_bound.remote_address = handshake.facts.remote_address;
-  as_bound.identity = handshake.identity;
-  if (!CheckBinding(as_bound, handshake.verified_at_epoch).ok()) {
+  as_bound.remote_address = handshake->facts.remote_address;
+  as_bound.identity = handshake->identity;
+  if (!CheckBinding(as_bound, handshake->verified_at_epoch).ok()) {
     return Unauthorized();
   }
-  handshake.account =
-      shared_.caps.JoinAccount(endpoint.ns, handshake.identity->account_id);
-  if (!handshake.account) {
+  handshake->account =
+      shared_.caps.JoinAccount(endpoint.ns, identity.account_id);
+  if (!handshake->account) {
     return Refuse(429, "too many connections of this account", 5);
   }
+  HandshakeAnswer answer;
+  answer.handshake = std::move(handshake);
   return answer;
 }
 

@@ -40,9 +40,10 @@ class Shard {
   // First of all, on the thread.
   void BindToThisThread() { on_shard_.BindToThisThread(); }
 
-  // Decides about a proper upgrade request. With status 101 the answer carries
-  // the handshake, for OnOpen.
-  HandshakeAnswer CheckHandshake(HandshakeFacts facts);
+  // Decides about a proper upgrade request, or says that `reply` will get the
+  // decision. With status 101 it carries the handshake, for OnOpen.
+  HandshakeAnswer CheckHandshake(HandshakeFacts facts,
+                                 HandshakeReply reply = nullptr);
 
   // The connection is open, and has this id now. May call Transport::Close for
   // it.
@@ -135,7 +136,18 @@ class Shard {
   HandshakeAnswer CheckTicket(HandshakeFacts facts,
                               const EndpointSettings& endpoint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  HandshakeAnswer AskCallout(HandshakeFacts facts,
+                             const EndpointSettings& endpoint,
+                             HandshakeReply reply)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  HandshakeAnswer OnCalloutAnswer(std::unique_ptr<Handshake> handshake,
+                                  CalloutAnswer answer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   HandshakeAnswer Accept(HandshakeFacts facts, const EndpointSettings& endpoint)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Whether the handshake's identity may have a connection now; if so takes its
+  // place among the account's.
+  HandshakeAnswer BindHandshake(std::unique_ptr<Handshake> handshake)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   absl::Status CheckBinding(const ConnectionInfo& info,
                             uint64_t verified_at_epoch) const

@@ -181,6 +181,32 @@ void IoThread::Leave(Slot slot) {
   free_slots_.push_back(slot);
 }
 
+uint64_t IoThread::NextHandshake() {
+  on_thread_.AssertHeld();
+  return ++handshakes_;
+}
+
+void IoThread::Await(uint64_t handshake, Socket& socket) {
+  on_thread_.AssertHeld();
+  awaiting_[handshake] = &socket;
+}
+
+void IoThread::Forget(uint64_t handshake) {
+  on_thread_.AssertHeld();
+  awaiting_.erase(handshake);
+}
+
+void IoThread::OnAnswer(uint64_t handshake, HandshakeAnswer answer) {
+  on_thread_.AssertHeld();
+  const auto waiting = awaiting_.extract(handshake);
+  if (waiting.empty()) return;  // The client did not wait.
+  try {
+    waiting.mapped()->OnLateAnswer(std::move(answer));
+  } catch (...) {
+    waiting.mapped()->EndLater();
+  }
+}
+
 void IoThread::Later(Socket& socket) {
   on_thread_.AssertHeld();
   later_.push_back(&socket);

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "broker/core/log.h"
 #include "broker/core/thread_role.h"
 #include "broker/hub/shard.h"
@@ -74,6 +75,12 @@ class IoThread final : public Transport {
   // Whether Send may write to it without asking the socket.
   void SetReady(Slot slot, bool ready);
   void Leave(Slot slot);
+  // A name for a handshake that the shard is asked about; none is used twice.
+  uint64_t NextHandshake();
+  // The socket wants the answer, until it forgets.
+  void Await(uint64_t handshake, Socket& socket);
+  void Forget(uint64_t handshake);
+  void OnAnswer(uint64_t handshake, HandshakeAnswer answer);
   // Calls Socket::OnLater in the next turn.
   void Later(Socket& socket);
   // Takes the socket out, and destroys it when nobody can name it any more.
@@ -113,6 +120,8 @@ class IoThread final : public Transport {
   std::vector<std::unique_ptr<Socket>> sockets_ ABSL_GUARDED_BY(on_thread_);
   // Buried: callers up the stack and events of this turn may still name them.
   std::vector<std::unique_ptr<Socket>> graveyard_ ABSL_GUARDED_BY(on_thread_);
+  uint64_t handshakes_ ABSL_GUARDED_BY(on_thread_) = 0;
+  absl::flat_hash_map<uint64_t, Socket*> awaiting_ ABSL_GUARDED_BY(on_thread_);
   std::vector<Socket*> later_ ABSL_GUARDED_BY(on_thread_);
   bool later_posted_ ABSL_GUARDED_BY(on_thread_) = false;
   std::array<char, kReadBuffer> read_buffer_;

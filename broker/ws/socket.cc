@@ -56,6 +56,8 @@ void Socket::OnEvent(uint32_t events) {
   hung_up_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
   if ((events & EPOLLOUT) != 0 && !idle()) Flush();
   if (phase_ == Phase::kGone) return;
+  // Nobody needs the answer any more.
+  if (hung_up_ && phase_ == Phase::kAsked) return End();
   if (hung_up_ || (events & EPOLLIN) != 0) {
     readable_ = true;
     Read();
@@ -73,6 +75,7 @@ void Socket::OnLater() {
 // only a client that hangs up is read to its end.
 void Socket::Read() {
   for (int i = 0; readable_ && phase_ != Phase::kGone; ++i) {
+    if (phase_ == Phase::kAsked) return;  // and once more at the answer
     if (i == kMaxReads) return ReadLater();
     const ssize_t n = recv(fd_, io_.read_buffer(), IoThread::kReadBuffer, 0);
     if (n < 0 && errno == EINTR) continue;
@@ -132,6 +135,8 @@ void Socket::Receive(absl::string_view data) {
   io_.stats().bytes_in.Add(data.size());
   if (phase_ == Phase::kHead) {
     ReceiveHead(data);
+  } else if (phase_ == Phase::kAsked) {
+    opening_->behind_head.append(data.data(), data.size());  // of this read
   } else if (engine_ != nullptr && !engine_ended_) {
     io_.engine().Feed(*engine_, data);
   }
@@ -159,25 +164,48 @@ void Socket::ReceiveHead(absl::string_view data) {
   if (const Refusal* refusal = std::get_if<Refusal>(&read)) {
     return Refuse(*refusal);
   }
-  Answer(std::get<Upgrade>(std::move(read)),
-         absl::string_view(all).substr(end));
+  opening_->upgrade = std::get<Upgrade>(std::move(read));
+  opening_->behind_head = all.substr(end);
+  Ask();
 }
 
-void Socket::Answer(Upgrade upgrade, absl::string_view behind_head) {
-  HandshakeFacts& facts = upgrade.facts;
+// While the answer is awaited nothing is read: what the client sends waits in
+// the kernel, and websocketpp does not know of the connection.
+void Socket::Ask() {
+  HandshakeFacts& facts = opening_->upgrade.facts;
   facts.remote_address = opening_->peer.address;
   facts.remote_port = opening_->peer.port;
   facts.overload = opening_->overload;
-  HandshakeAnswer answer = io_.shard().CheckHandshake(std::move(facts));
+  const uint64_t id = io_.NextHandshake();
+  HandshakeAnswer answer = io_.shard().CheckHandshake(
+      std::move(facts), [io = &io_, id](HandshakeAnswer late) {
+        io->OnAnswer(id, std::move(late));
+      });
+  if (!answer.later) return OnAnswer(std::move(answer));
+  phase_ = Phase::kAsked;
+  opening_->id = id;
+  io_.Await(id, *this);
+}
+
+void Socket::OnLateAnswer(HandshakeAnswer answer) {
+  phase_ = Phase::kHead;
+  OnAnswer(std::move(answer));
+  // What came in the meantime.
+  if (readable_ && phase_ != Phase::kGone) ReadLater();
+}
+
+void Socket::OnAnswer(HandshakeAnswer answer) {
   if (answer.http_status != 101) {
     return Refuse({answer.http_status, std::move(answer.body),
                    answer.retry_after_seconds});
   }
   opening_->handshake = std::move(answer.handshake);
-  Accept(upgrade, behind_head);
+  Accept();
 }
 
-void Socket::Accept(const Upgrade& upgrade, absl::string_view behind_head) {
+void Socket::Accept() {
+  const Upgrade upgrade = std::move(opening_->upgrade);
+  const std::string behind_head = std::move(opening_->behind_head);
   endpoint_ = opening_->handshake->endpoint;
   engine_ = io_.engine().Make(*this, endpoint_->max_message_bytes);
   if (engine_ == nullptr) return EndLater();
@@ -299,6 +327,10 @@ void Socket::OnTimer() {
     case Phase::kHead:
       io_.stats().handshake_timeouts.Add();
       return End();
+    case Phase::kAsked:
+      io_.stats().handshake_timeouts.Add();
+      io_.Forget(opening_->id);
+      return Refuse({503, "the handshake took too long", 1});
     case Phase::kOpen:
       return OnOpenTimer();
     case Phase::kDraining:

@@ -46,6 +46,9 @@ class Socket {
   // or one of the Engine's calls.
   void End();
 
+  // The answer to its handshake, which was not there at once.
+  void OnLateAnswer(HandshakeAnswer answer);
+
   // Ends it in the next turn; until then it is as good as gone.
   void EndLater();
 
@@ -76,6 +79,7 @@ class Socket {
  private:
   enum class Phase : uint8_t {
     kHead,      // the request head is awaited
+    kAsked,     // and then the answer to it, which somebody else has
     kOpen,      // a WebSocket
     kDraining,  // it is to be closed; the outbox has its time first
     kClosing,   // the last bytes, a close frame or an HTTP answer, are written
@@ -88,8 +92,9 @@ class Socket {
   void OnTlsFailure();
   void Receive(absl::string_view data);
   void ReceiveHead(absl::string_view data);
-  void Answer(Upgrade upgrade, absl::string_view behind_head);
-  void Accept(const Upgrade& upgrade, absl::string_view behind_head);
+  void Ask();
+  void OnAnswer(HandshakeAnswer answer);
+  void Accept();
   void Refuse(const Refusal& refusal);
   void OnEof();
   void OnSignOfLife();
@@ -162,6 +167,9 @@ class Socket {
     PeerAddress peer;
     SocketOverload overload;
     std::string head;
+    uint64_t id = 0;  // in phase kAsked
+    Upgrade upgrade;
+    std::string behind_head;
     std::unique_ptr<Handshake> handshake;
   };
   std::unique_ptr<Opening> opening_;

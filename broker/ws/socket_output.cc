@@ -22,6 +22,8 @@ namespace {
 
 // The promise is 2 s, and the timers are up to 100 ms late.
 constexpr std::chrono::milliseconds kCloseDeadline{1'750};
+// For the statistics: no status of HTTP's, but what others count it under.
+constexpr int kClientGone = 499;
 
 }  // namespace
 
@@ -228,6 +230,10 @@ void Socket::Later() {
 void Socket::End() {
   if (phase_ == Phase::kGone) return;
   if (phase_ == Phase::kHead) io_.stats().handshakes.Add(0);
+  if (phase_ == Phase::kAsked) {
+    io_.stats().handshakes.Add(kClientGone);
+    io_.Forget(opening_->id);
+  }
   phase_ = Phase::kGone;
   SetSlow(false);
   timer_.Cancel();

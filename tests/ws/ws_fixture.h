@@ -41,12 +41,14 @@ class WsFixture : public ::testing::Test {
     if (server_) server_->Stop();
   }
 
-  void Start(int shards = 1, const std::string& address = "127.0.0.1") {
+  void Start(int shards = 1, const std::string& address = "127.0.0.1",
+             Callout* callout = nullptr) {
     server_ =
         std::make_unique<WsServer>(WsServer::Options{address, 0, shards, tls_});
     hub_ = std::make_unique<Hub>(server_->transports(),
                                  std::make_shared<const Settings>(settings_),
                                  *clock_);
+    hub_->SetCallout(callout);
     ASSERT_TRUE(server_->Bind().ok());
     server_->Start(hub_->shards());
   }
