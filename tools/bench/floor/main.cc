@@ -6,6 +6,7 @@
 //   random count= bytes=         each message to one client, drawn at random
 //   close count= code=           close frames to the first ones
 //   ping every_ms= count=        pings all so often, takes the pongs
+//   tls certificate= key=        PEM files, for clients that come from now on
 //   stat
 
 #include <sys/prctl.h>
@@ -114,6 +115,8 @@ void Floor::Do(const Command& command) {
     answer.Add("end_ns", NowNs());
   } else if (command.name() == "ping") {
     Ping(command, answer);
+  } else if (command.name() == "tls") {
+    server_.UseTls(command.Text("certificate"), command.Text("key"));
   } else if (command.name() != "stat") {
     answer.Add("error", "unknown command: " + command.name());
   }

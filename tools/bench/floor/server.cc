@@ -63,6 +63,7 @@ void FloorServer::Accept() {
     epoll_.Add(fd, EPOLLIN, hot_.size());
     hot_.push_back({fd, false, false});
     cold_.emplace_back();
+    if (tls_ != nullptr) cold_.back().tls = std::make_unique<Tls>(*tls_);
   }
 }
 
@@ -73,10 +74,13 @@ void FloorServer::Read(size_t index) {
   // What is left of the last time goes in front of what comes now.
   std::string& in = cold_[index].in;
   std::memcpy(buffer_.data(), in.data(), in.size());
-  const ssize_t got = recv(hot_[index].fd, buffer_.data() + in.size(),
-                           buffer_.size() - in.size(), 0);
+  char* const fresh = buffer_.data() + in.size();
+  ssize_t got = recv(hot_[index].fd, fresh, buffer_.size() - in.size(), 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return End(index);
+  if (cold_[index].tls != nullptr) {
+    got = static_cast<ssize_t>(Decrypt(index, fresh, static_cast<size_t>(got)));
+  }
   const size_t size = in.size() + static_cast<size_t>(got);
   size_t used = 0;
   if (!hot_[index].open) used = TakeHead(index, {buffer_.data(), size});
@@ -86,6 +90,23 @@ void FloorServer::Read(size_t index) {
   if (hot_[index].fd >= 0 && (used < size || !in.empty())) {
     in.assign(buffer_.data() + used, size - used);
   }
+}
+
+size_t FloorServer::Decrypt(size_t index, char* bytes, size_t size) {
+  Tls& tls = *cold_[index].tls;
+  plain_.clear();
+  if (!tls.Decrypt({bytes, size}, &plain_)) Die("a client speaks no TLS");
+  if (!tls.Outgoing().empty()) SendAllOfTls(index);  // of the handshake
+  std::memcpy(bytes, plain_.data(), plain_.size());
+  return plain_.size();
+}
+
+// Gives the socket, or else its queue, what TLS has to send.
+void FloorServer::SendAllOfTls(size_t index) {
+  Tls& tls = *cold_[index].tls;
+  std::shared_ptr<const std::string> own;
+  SendOrKeep(index, tls.Outgoing(), &own);
+  tls.Sent();
 }
 
 size_t FloorServer::TakeHead(size_t index, std::string_view bytes) {
@@ -140,13 +161,17 @@ void FloorServer::End(size_t index) {
 void FloorServer::SendToAll(std::string_view bytes) {
   std::shared_ptr<const std::string> shared;
   for (size_t i = 0; i < hot_.size(); ++i) {
-    if (hot_[i].open) SendOrKeep(i, bytes, &shared);
+    if (hot_[i].open && cold_[i].tls == nullptr) SendOrKeep(i, bytes, &shared);
+    if (hot_[i].open && cold_[i].tls != nullptr) SendTo(i, bytes);
   }
 }
 
 void FloorServer::SendTo(size_t index, std::string_view bytes) {
   std::shared_ptr<const std::string> shared;
-  if (hot_[index].open) SendOrKeep(index, bytes, &shared);
+  if (!hot_[index].open) return;
+  if (cold_[index].tls == nullptr) return SendOrKeep(index, bytes, &shared);
+  cold_[index].tls->Encrypt(bytes);
+  SendAllOfTls(index);
 }
 
 void FloorServer::SendOrKeep(size_t index, std::string_view bytes,

@@ -15,12 +15,18 @@
 #include <vector>
 
 #include "tools/bench/common/net.h"
+#include "tools/bench/common/tls.h"
 
 namespace bench {
 
 class FloorServer {
  public:
   FloorServer();
+
+  // For clients that come from now on.
+  void UseTls(const std::string& certificate, const std::string& key) {
+    tls_ = std::make_unique<TlsContext>(certificate, key);
+  }
 
   uint16_t port() const { return port_; }
   size_t open() const { return open_; }
@@ -63,10 +69,14 @@ class FloorServer {
   struct Cold {
     std::string in;         // of a frame or a head that is not whole yet
     std::vector<Rest> out;  // what the socket did not take, in order
+    std::unique_ptr<Tls> tls;
   };
 
   void Accept();
   void Read(size_t index);
+  // Turns what came into plaintext, in the same buffer; returns its size.
+  size_t Decrypt(size_t index, char* bytes, size_t size);
+  void SendAllOfTls(size_t index);
   size_t TakeHead(size_t index, std::string_view bytes);
   size_t TakeFrames(size_t index, char* bytes, size_t size);
   void TakeFrame(size_t index, uint8_t opcode, std::string_view payload);
@@ -76,6 +86,8 @@ class FloorServer {
   void Flush(size_t index);
   void End(size_t index);
 
+  std::unique_ptr<TlsContext> tls_;
+  std::string plain_;
   uint16_t port_ = 0;
   const int listener_;
   Epoll epoll_;

@@ -44,7 +44,28 @@ void Clients::Start(const Target& target, const std::string& ticket) {
   client.fd = StartConnect(target.port, source, target.receive_buffer);
   epoll_.Add(client.fd, EPOLLIN, index);
   // On loopback the connection is there when connect returns.
-  Write(client, UpgradeRequest(target.path, ticket));
+  if (!target.tls) {
+    Write(client, UpgradeRequest(target.path, ticket));
+    return;
+  }
+  client.tls = std::make_unique<Tls>(tls_);
+  requests_[index] = UpgradeRequest(target.path, ticket);
+  WriteWire(client, client.tls->Outgoing());
+  client.tls->Sent();
+}
+
+std::string_view Clients::Decrypt(size_t index, std::string_view bytes) {
+  Client& client = clients_[index];
+  plain_.clear();
+  if (!client.tls->Decrypt(bytes, &plain_)) Fault("the server's TLS is wrong");
+  WriteWire(client, client.tls->Outgoing());
+  client.tls->Sent();
+  if (client.state == State::kHandshake && client.tls->ready()) {
+    if (const auto request = requests_.extract(index)) {
+      Write(client, request.mapped());
+    }
+  }
+  return plain_;
 }
 
 void Clients::Poll(int wait_ms) {
@@ -60,6 +81,7 @@ void Clients::Read(size_t index) {
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (size <= 0) return End(index);
   std::string_view bytes(buffer_.data(), static_cast<size_t>(size));
+  if (client.tls != nullptr) bytes = Decrypt(index, bytes);
   if (client.state == State::kHandshake) bytes = ReadResponse(index, bytes);
   if (client.state == State::kHandshake || bytes.empty()) return;
   const uint64_t now = NowNs();
@@ -186,6 +208,7 @@ void Clients::End(size_t index) {
   Client& client = clients_[index];
   if (client.state == State::kHandshake) {
     heads_.erase(index);
+    requests_.erase(index);
     return Refuse(client, "closed");
   }
   if (client.state == State::kOpen) CountClose("1006");

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "tools/bench/common/histogram.h"
 #include "tools/bench/common/net.h"
 #include "tools/bench/common/payload.h"
+#include "tools/bench/common/tls.h"
 #include "tools/bench/load/inbound.h"
 
 namespace bench {
@@ -44,6 +46,7 @@ class Clients {
     uint16_t port = 0;
     std::string path;
     int receive_buffer = 0;  // 0: the kernel's choice
+    bool tls = false;
   };
 
   // Polls without waiting when `busy`: a client that sleeps costs the server
@@ -104,10 +107,13 @@ class Clients {
     bool stalled = false;
     Inbound in;
     std::string out;  // what the socket did not take
+    std::unique_ptr<Tls> tls;
   };
 
   void Start(const Target& target, const std::string& ticket);
   void Read(size_t index);
+  // The plaintext of what came; good until the next call.
+  std::string_view Decrypt(size_t index, std::string_view bytes);
   // Returns the bytes behind the response.
   std::string_view ReadResponse(size_t index, std::string_view bytes);
   void Refuse(Client& client, const std::string& why);
@@ -121,6 +127,7 @@ class Clients {
   void End(size_t index);
   // Gives the socket what it takes. False: something is left.
   bool Write(Client& client, std::string_view bytes);
+  bool WriteWire(Client& client, std::string_view bytes);
   void AnswerClose(size_t index);
 
   const bool busy_;
@@ -132,6 +139,10 @@ class Clients {
   std::vector<size_t> unanswered_closes_;
   std::map<std::string, uint64_t> refusals_;
   std::map<size_t, std::string> heads_;  // of responses that are not whole yet
+  std::map<size_t, std::string> requests_;  // that wait for the end of TLS's
+                                            // handshake
+  TlsContext tls_;
+  std::string plain_;
   std::string request_head_;
   PayloadChecker checker_;
   Tally tally_;

@@ -3,10 +3,10 @@
 //
 // Commands (see common/commands.h), each with limit=SECONDS (30):
 //   connect port= path= count= [tickets=FILE] [flight=] [receive_buffer=]
-//   reset [expect=all|some]     forgets what came so far
-//   await [messages=] [closes=] [pongs=] [pings=]  since reset, whichever are
-//   given idle seconds=               answers pings, checks what comes send
-//   count= bytes= [rate=]  JSON-RPC notifications, then a ping from each
+//   [tls=1] reset [expect=all|some]     forgets what came so far await
+//   [messages=] [closes=] [pongs=] [pings=]  since reset, whichever are given
+//   idle seconds=               answers pings, checks what comes send count=
+//   bytes= [rate=]  JSON-RPC notifications, then a ping from each
 //                               client, and waits for all pongs
 //   stall count= / resume count=   the last ones stop and start reading
 //   flood seconds=              the last one sends pings and does not read
@@ -76,6 +76,7 @@ void Connect(const Command& command, Clients& clients, Answer& answer) {
   target.port = static_cast<uint16_t>(command.Number("port"));
   target.path = command.Text("path", "/");
   target.receive_buffer = static_cast<int>(command.Number("receive_buffer"));
+  target.tls = command.Number("tls") != 0;
   const bool all = clients.Connect(
       target, ReadTickets(command.Text("tickets"), command.Number("count")),
       command.Number("flight", 100), Deadline(command));

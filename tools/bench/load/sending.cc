@@ -12,6 +12,14 @@
 namespace bench {
 
 bool Clients::Write(Client& client, std::string_view bytes) {
+  if (client.tls == nullptr || bytes.empty()) return WriteWire(client, bytes);
+  client.tls->Encrypt(bytes);
+  const bool all = WriteWire(client, client.tls->Outgoing());
+  client.tls->Sent();
+  return all;
+}
+
+bool Clients::WriteWire(Client& client, std::string_view bytes) {
   if (!client.out.empty()) {
     client.out.append(bytes);
     bytes = client.out;
@@ -107,6 +115,7 @@ void Clients::DropAll() {
   positions_.clear();
   unanswered_closes_.clear();
   heads_.clear();
+  requests_.clear();
   refusals_.clear();
   open_ = refused_ = 0;
 }

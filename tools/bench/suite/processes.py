@@ -165,10 +165,10 @@ class Stage:
         child.control = started.get("control")
         return child
 
-    def daemon(self, limits=None, raw=None):
+    def daemon(self, limits=None, raw=None, tls=None):
         """socket-broker with one shard; `limits` and `raw` add to its configuration."""
         config = {
-            "websocket": {"port": 0}, "control": {"port": 0}, "admin": {"port": 0}, "shards": 1,
+            "websocket": {"port": 0, **({"tls": tls} if tls else {})}, "control": {"port": 0}, "admin": {"port": 0}, "shards": 1,
             "endpoints": [{"path": "/raw", "namespace": "raw", "framing": "RAW", **(raw or {})},
                           {"path": "/ws"}],
             "limits": {"max_connections_per_address": 0, "ping_interval": "1h", **(limits or {})},
