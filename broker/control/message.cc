@@ -67,18 +67,18 @@ absl::StatusOr<Outgoing> ReadNotification(const v1::JsonRpcNotification& n) {
 
 }  // namespace
 
-absl::StatusOr<Outgoing> ReadMessage(bool present, const v1::Message& message) {
+absl::StatusOr<Outgoing> ReadMessage(bool present, const v1::Message& message,
+                                     std::optional<Framing> framing) {
   switch (message.content_case()) {
     case v1::Message::kText:
       return Outgoing{
           Frame::Encode(Opcode::kText, message.text()),
-          BelowField("message.text", ValidateOutgoing(message.text()))};
+          framing == Framing::kRaw
+              ? absl::OkStatus()
+              : BelowField("message.text", ValidateOutgoing(message.text()))};
     case v1::Message::kBinary:
-      return Outgoing{
-          Frame::Encode(Opcode::kBinary, message.binary()),
-          InvalidField("message.binary",
-                       "is not for a namespace whose endpoints have framing "
-                       "JSONRPC: send text or a notification")};
+      return Outgoing{Frame::Encode(Opcode::kBinary, message.binary()),
+                      absl::OkStatus()};
     case v1::Message::kNotification:
       return ReadNotification(message.notification());
     case v1::Message::CONTENT_NOT_SET:
@@ -93,9 +93,11 @@ absl::StatusOr<Outgoing> ReadMessage(bool present, const v1::Message& message) {
 absl::StatusOr<Outgoing> ReadMessageFor(const std::string& ns,
                                         const Settings& settings, bool present,
                                         const v1::Message& message) {
-  BROKER_ASSIGN_OR_RETURN(Outgoing outgoing, ReadMessage(present, message));
-  BROKER_RETURN_IF_ERROR(outgoing.CheckFits(settings.FindNamespace(ns)->framing,
-                                            settings.MaxMessageBytes(ns)));
+  const Framing framing = settings.FindNamespace(ns)->framing;
+  BROKER_ASSIGN_OR_RETURN(Outgoing outgoing,
+                          ReadMessage(present, message, framing));
+  BROKER_RETURN_IF_ERROR(
+      outgoing.CheckFits(framing, settings.MaxMessageBytes(ns)));
   return outgoing;
 }
 

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -11,9 +12,11 @@
 
 namespace broker {
 
-// Not yet checked against an endpoint: see Outgoing::CheckFits.
-absl::StatusOr<Outgoing> ReadMessage(bool present,
-                                     const socketbroker::v1::Message& message);
+// Not yet checked against an endpoint: see Outgoing::CheckFits. What only
+// JSONRPC asks for is not looked at when the framing is known to be RAW.
+absl::StatusOr<Outgoing> ReadMessage(
+    bool present, const socketbroker::v1::Message& message,
+    std::optional<Framing> framing = std::nullopt);
 
 // The same, checked against the endpoints of a namespace, which must exist.
 absl::StatusOr<Outgoing> ReadMessageFor(

@@ -3,7 +3,6 @@
 #include <deque>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "broker/control/publish_batch.h"
 #include "broker/core/mutex.h"
@@ -16,8 +15,6 @@ namespace v1 = ::socketbroker::v1;
 
 // Requests of one stream that are read and not answered.
 constexpr size_t kMaxUnderWay = 32;
-// Answered ones that are kept for requests to come.
-constexpr size_t kMaxFree = 4;
 
 // Reads while there is room, writes the answers in the order of the requests,
 // and finishes when the caller asks no more and has all answers.
@@ -29,7 +26,7 @@ class Stream final
     : public grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse> {
  public:
   Stream(Hub& hub, RpcStats& stats)
-      : hub_(hub), stats_(stats), read_(std::make_shared<PublishBatch>()) {
+      : hub_(hub), stats_(stats), read_(std::make_unique<PublishBatch>()) {
     StartRead(&read_->request());
   }
 
@@ -39,8 +36,8 @@ class Stream final
     if (!valid.ok()) return ReadNoMore(valid);
     // Still reading, as far as the rest is concerned: no other request is run
     // before this one has been.
-    UnderWay& added = Add(read_);  // stays where it is
-    read_->Run(hub_, [this, &added] { Done(added); });
+    UnderWay& added = Add(std::move(read_));  // stays where it is
+    added.batch->Run(hub_, [this, &added] { Done(added); });
     Steps steps;
     {
       MutexLock lock(mu_);
@@ -51,21 +48,13 @@ class Stream final
   }
 
   void OnWriteDone(bool ok) override {
-    std::shared_ptr<PublishBatch> written;
-    {
-      MutexLock lock(mu_);
-      written = std::move(under_way_.front().batch);
-    }
-    // Without the lock, which the shards take: to empty it takes a while.
-    const bool reusable = written->Reuse();
+    std::unique_ptr<PublishBatch> written;  // destroyed without the lock
     Steps steps;
     {
       MutexLock lock(mu_);
-      writing_ = false;
-      if (reusable && free_.size() < kMaxFree) {
-        free_.push_back(std::move(written));
-      }
+      written = std::move(under_way_.front().batch);
       under_way_.pop_front();
+      writing_ = false;
       if (!ok) reads_on_ = false;
       steps = NextSteps();
     }
@@ -87,7 +76,7 @@ class Stream final
 
  private:
   struct UnderWay {
-    std::shared_ptr<PublishBatch> batch;
+    std::unique_ptr<PublishBatch> batch;
     bool done = false;
   };
   struct Steps {
@@ -96,17 +85,10 @@ class Stream final
     bool finish = false;
   };
 
-  UnderWay& Add(std::shared_ptr<PublishBatch> batch) {
+  UnderWay& Add(std::unique_ptr<PublishBatch> batch) {
     MutexLock lock(mu_);
     under_way_.push_back({std::move(batch)});
     return under_way_.back();
-  }
-
-  std::shared_ptr<PublishBatch> TakeFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (free_.empty()) return std::make_shared<PublishBatch>();
-    std::shared_ptr<PublishBatch> batch = std::move(free_.back());
-    free_.pop_back();
-    return batch;
   }
 
   void Done(UnderWay& added) {
@@ -135,7 +117,7 @@ class Stream final
     Steps steps;
     if (reads_on_ && !reading_ && under_way_.size() < kMaxUnderWay) {
       steps.read = reading_ = true;
-      read_ = TakeFree();
+      read_ = std::make_unique<PublishBatch>();
     }
     if (!writing_ && !under_way_.empty() && under_way_.front().done) {
       writing_ = true;
@@ -161,13 +143,12 @@ class Stream final
 
   Hub& hub_;
   RpcStats& stats_;
-  // Read into, or running: touched by whoever the read belongs to.
-  std::shared_ptr<PublishBatch> read_;
+  // Read into: touched by whoever the read belongs to.
+  std::unique_ptr<PublishBatch> read_;
   absl::Status end_;  // not written once finished_
 
   Mutex mu_;
   std::deque<UnderWay> under_way_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::shared_ptr<PublishBatch>> free_ ABSL_GUARDED_BY(mu_);
   bool reads_on_ ABSL_GUARDED_BY(mu_) = true;
   bool reading_ ABSL_GUARDED_BY(mu_) = true;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;

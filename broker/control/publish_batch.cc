@@ -13,8 +13,13 @@
 namespace broker::control {
 namespace {
 
-// Bytes that a batch may keep for the next one.
-constexpr size_t kMaxKept = 64 * 1024;
+// A request of a few dozen items fits into some blocks of these sizes.
+google::protobuf::ArenaOptions Blocks() {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = 8 * 1024;
+  options.max_block_size = 64 * 1024;
+  return options;
+}
 
 // What is asked of all shards before it is done would let the next item pass.
 absl::Status TwoRounds(absl::string_view field) {
@@ -39,36 +44,36 @@ absl::Status CheckOneRound(const Request& request) {
 
 }  // namespace
 
+PublishBatch::PublishBatch()
+    : arena_(Blocks()),
+      request_(
+          google::protobuf::Arena::CreateMessage<v1::PublishRequest>(&arena_)),
+      response_(google::protobuf::Arena::CreateMessage<v1::PublishResponse>(
+          &arena_)) {}
+
 absl::Status PublishBatch::Check() const {
-  if (request_.items_size() <= kMaxItems) return absl::OkStatus();
+  if (request_->items_size() <= kMaxItems) return absl::OkStatus();
   return InvalidField("items",
-                      absl::StrCat(request_.items_size(), " of them, at most ",
+                      absl::StrCat(request_->items_size(), " of them, at most ",
                                    kMaxItems, " are allowed in one request"));
 }
 
 void PublishBatch::Run(Hub& hub, absl::AnyInvocable<void()> done) {
   done_ = std::move(done);
+  const int items = request_->items_size();
   // One more, so that it is not done before all items are asked for.
-  missing_ = request_.items_size() + 1;
-  response_.mutable_results()->Reserve(request_.items_size());
-  for (int i = 0; i < request_.items_size(); ++i) response_.add_results();
+  missing_ = items + 1;
+  response_->mutable_results()->Reserve(items);
+  for (int i = 0; i < items; ++i) response_->add_results();
   {
     // What is sent within one task leaves in one write a connection.
     Hub::Together together(hub);
-    for (int i = 0; i < request_.items_size(); ++i) RunItem(hub, i);
+    for (int i = 0; i < items; ++i) RunItem(hub, i);
   }
   OneLess();
 }
 
-bool PublishBatch::Reuse() {
-  if (request_.ByteSizeLong() + response_.ByteSizeLong() > kMaxKept) {
-    return false;
-  }
-  request_.Clear();
-  response_.Clear();
-  return true;
-}
-
+// The last one's callback may be the end of the batch.
 void PublishBatch::OneLess() {
   if (missing_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     std::exchange(done_, nullptr)();
@@ -77,40 +82,41 @@ void PublishBatch::OneLess() {
 
 void PublishBatch::Fail(int index, const absl::Status& status) {
   google::rpc::Status from = ToStatusProto(status);
-  v1::PublishError* error = response_.mutable_results(index)->mutable_error();
+  v1::PublishError* error = response_->mutable_results(index)->mutable_error();
   error->set_code(from.code());
   error->set_message(std::move(*from.mutable_message()));
   error->mutable_details()->Swap(from.mutable_details());
 }
 
-template <typename Request, typename Response, typename Handler>
+template <auto kField, typename Request, typename Response>
 void PublishBatch::RunCall(Hub& hub, int index, const char* method,
-                           const Request& request, Handler handler,
-                           Response* (v1::PublishResult::*field)()) {
+                           const Request& request,
+                           void (*handler)(Hub&, const Request&,
+                                           Done<Response>)) {
   const absl::Status valid = CheckOneRound(request);
   if (!valid.ok()) {
     Fail(index, valid);
     return OneLess();
   }
-  Done<Response> done = [self = shared_from_this(), index,
-                         field](absl::StatusOr<Response> response) {
+  // Made here, since an arena has other blocks for each thread that asks it.
+  (response_->mutable_results(index)->*kField)();
+  Done<Response> done = [this, index](absl::StatusOr<Response> response) {
     if (response.ok()) {
-      v1::PublishResult* result = self->response_.mutable_results(index);
-      *(result->*field)() = *std::move(response);
+      *(response_->mutable_results(index)->*kField)() = *std::move(response);
     } else {
-      self->Fail(index, response.status());
+      Fail(index, response.status());
     }
-    self->OneLess();
+    OneLess();
   };
   Call(hub, method, request, handler, std::move(done));
 }
 
 void PublishBatch::RunItem(Hub& hub, int index) {
-  const v1::PublishItem& item = request_.items(index);
-#define BROKER_ITEM(Method, field)                                     \
-  case v1::PublishItem::k##Method:                                     \
-    return RunCall(hub, index, #Method, item.field(), control::Method, \
-                   &v1::PublishResult::mutable_##field);
+  const v1::PublishItem& item = request_->items(index);
+#define BROKER_ITEM(Method, field)                       \
+  case v1::PublishItem::k##Method:                       \
+    return RunCall<&v1::PublishResult::mutable_##field>( \
+        hub, index, #Method, item.field(), control::Method);
   switch (item.operation_case()) {
     BROKER_ITEM(Send, send)
     BROKER_ITEM(SendToConnection, send_to_connection)

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "broker/core/identity.h"
 #include "broker/filter/predicate.h"
@@ -19,6 +21,10 @@
 #include "broker/session/frame.h"
 
 namespace broker {
+
+// How an asynchronous command answers: exactly once, on any thread.
+template <typename T>
+using Done = absl::AnyInvocable<void(absl::StatusOr<T>)>;
 
 using ConnectionIdSet = absl::flat_hash_set<ConnectionId>;
 

@@ -75,19 +75,19 @@ SettingsPtr Hub::settings() const {
 
 void Hub::Bind(BindCommand command, Done<ConnectionInfoPtr> done) {
   const ConnectionId id = command.id;
-  OnOwner<ConnectionInfoPtr>(
+  OnOwner(
       id, [command = std::move(command)](Shard& s) { return s.Bind(command); },
       std::move(done));
 }
 
 void Hub::Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done) {
-  OnOwner<ConnectionInfoPtr>(
+  OnOwner(
       id, [id](Shard& s) { return s.Admit(id); }, std::move(done));
 }
 
 void Hub::Update(UpdateCommand command, Done<ConnectionInfoPtr> done) {
   const ConnectionId id = command.id;
-  OnOwner<ConnectionInfoPtr>(
+  OnOwner(
       id,
       [command = std::move(command)](Shard& s) { return s.Update(command); },
       std::move(done));
@@ -95,24 +95,22 @@ void Hub::Update(UpdateCommand command, Done<ConnectionInfoPtr> done) {
 
 void Hub::UpdateFiltered(BulkUpdateCommand command,
                          Done<BulkUpdateResult> done) {
-  OnAll<BulkUpdateResult>(
-      [command = std::make_shared<BulkUpdateCommand>(std::move(command))](
-          Shard& s) { return s.UpdateFiltered(*command); },
-      [done = std::move(done)](
-          absl::StatusOr<std::vector<BulkUpdateResult>> parts) mutable {
-        if (!parts.ok()) return done(parts.status());
-        BulkUpdateResult sum;
-        for (const BulkUpdateResult& part : *parts) {
-          sum.matched += part.matched;
-          sum.updated += part.updated;
-          sum.over_limit += part.over_limit;
-        }
-        done(sum);
-      });
+  OnAll([command = std::move(command)](
+            Shard& s) { return s.UpdateFiltered(command); },
+        [done = std::move(done)](Parts<BulkUpdateResult> parts) mutable {
+          if (!parts.ok()) return done(parts.status());
+          BulkUpdateResult sum;
+          for (const BulkUpdateResult& part : *parts) {
+            sum.matched += part.matched;
+            sum.updated += part.updated;
+            sum.over_limit += part.over_limit;
+          }
+          done(sum);
+        });
 }
 
 void Hub::Remove(const ConnectionId& id, Done<bool> done) {
-  OnOwner<bool>(
+  OnOwner(
       id, [id](Shard& s) -> absl::StatusOr<bool> { return s.Remove(id); },
       std::move(done));
 }
@@ -120,7 +118,7 @@ void Hub::Remove(const ConnectionId& id, Done<bool> done) {
 void Hub::CheckFences(ConnectionInfo as_bound, uint64_t verified_at_epoch,
                       Done<bool> done) {
   // Any shard will do: each has every fence.
-  OnOwner<bool>(
+  OnOwner(
       as_bound.id,
       [as_bound, verified_at_epoch](Shard& s) -> absl::StatusOr<bool> {
         const absl::Status status = s.CheckFences(as_bound, verified_at_epoch);
@@ -145,7 +143,7 @@ void Hub::Revoke(RevokeCommand command, Done<RevokeResult> done) {
     return Execute(std::move(shared), std::move(done));
   }
   // Counted over all shards first, so that a guard that trips leaves no trace.
-  OnAll<uint64_t>(
+  OnAll(
       [shared](Shard& s) {
         return s.CountCovered(shared->target, shared->exclude);
       },
@@ -179,7 +177,7 @@ void Hub::Execute(std::shared_ptr<const RevokeCommand> command,
   const uint64_t at = recorded.fence ? recorded.fence->epoch : epoch();
   const std::optional<Uuid> id =
       recorded.fence ? std::optional(recorded.fence->id) : std::nullopt;
-  OnAll<uint64_t>(
+  OnAll(
       [command, recorded = std::move(recorded)](Shard& s) {
         return s.Revoke(command->target, recorded.fence, recorded.forgotten,
                         command->drain_for, command->exclude);
@@ -195,13 +193,12 @@ void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done) {
   absl::StatusOr<FencePtr> lifted = shared_.revocations.Lift(id);
   if (!lifted.ok()) return done(lifted.status());
   const FencePtr fence = *std::move(lifted);
-  OnAll<bool>(
+  OnAll(
       [fence](Shard& s) {
         s.LiftFence(*fence);
         return true;
       },
-      [fence, done = std::move(done)](
-          absl::StatusOr<std::vector<bool>> parts) mutable {
+      [fence, done = std::move(done)](Parts<bool> parts) mutable {
         if (!parts.ok()) return done(parts.status());
         done(fence);
       });
@@ -210,49 +207,47 @@ void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done) {
 // ---- delivery -------------------------------------------------------------
 
 void Hub::Send(SendCommand command, Done<SendTally> done) {
-  auto shared = std::make_shared<const SendCommand>(std::move(command));
-  if (!shared->include_outcomes) {
-    return Deliver(std::move(shared), std::move(done));
+  if (!command.include_outcomes) {
+    return Deliver(std::move(command), std::move(done));
   }
-  OnAll<uint64_t>(
-      [shared](Shard& s) { return s.CountRecipients(*shared); },
-      Summed<uint64_t>([this, shared, done = std::move(done)](
-                           absl::StatusOr<uint64_t> matched) mutable {
-        if (!matched.ok()) return done(matched.status());
-        if (*matched > SendTally::kMaxOutcomes) {
-          return done(WithReason(
-              absl::ResourceExhaustedError(absl::StrCat(
-                  *matched, " connections match, and at most ",
-                  SendTally::kMaxOutcomes,
-                  " outcomes are returned: nothing was sent. Send without "
-                  "include_outcomes, or to fewer")),
-              "TOO_MANY_OUTCOMES"));
-        }
-        Deliver(std::move(shared), std::move(done));
-      }));
+  auto count = [command](Shard& s) { return s.CountRecipients(command); };
+  OnAll(std::move(count),
+        Summed<uint64_t>([this, command = std::move(command),
+                          done = std::move(done)](
+                             absl::StatusOr<uint64_t> matched) mutable {
+          if (!matched.ok()) return done(matched.status());
+          if (*matched > SendTally::kMaxOutcomes) {
+            return done(WithReason(
+                absl::ResourceExhaustedError(absl::StrCat(
+                    *matched, " connections match, and at most ",
+                    SendTally::kMaxOutcomes,
+                    " outcomes are returned: nothing was sent. Send without "
+                    "include_outcomes, or to fewer")),
+                "TOO_MANY_OUTCOMES"));
+          }
+          Deliver(std::move(command), std::move(done));
+        }));
 }
 
-void Hub::Deliver(std::shared_ptr<const SendCommand> command,
-                  Done<SendTally> done) {
-  OnAll<SendTally>([command](Shard& s) { return s.Send(*command); },
-                   [done = std::move(done)](
-                       absl::StatusOr<std::vector<SendTally>> parts) mutable {
-                     if (!parts.ok()) return done(parts.status());
-                     SendTally sum;
-                     for (SendTally& part : *parts) {
-                       sum.matched += part.matched;
-                       sum.queued += part.queued;
-                       sum.dropped_slow += part.dropped_slow;
-                       std::move(part.outcomes.begin(), part.outcomes.end(),
-                                 std::back_inserter(sum.outcomes));
-                     }
-                     done(std::move(sum));
-                   });
+void Hub::Deliver(SendCommand command, Done<SendTally> done) {
+  OnAll([command = std::move(command)](Shard& s) { return s.Send(command); },
+        [done = std::move(done)](Parts<SendTally> parts) mutable {
+          if (!parts.ok()) return done(parts.status());
+          SendTally sum;
+          for (SendTally& part : *parts) {
+            sum.matched += part.matched;
+            sum.queued += part.queued;
+            sum.dropped_slow += part.dropped_slow;
+            std::move(part.outcomes.begin(), part.outcomes.end(),
+                      std::back_inserter(sum.outcomes));
+          }
+          done(std::move(sum));
+        });
 }
 
 void Hub::SendTo(const ConnectionId& id, Outgoing message,
                  Done<SendOutcome> done) {
-  OnOwner<SendOutcome>(
+  OnOwner(
       id,
       [id, message = std::move(message)](Shard& s) {
         return s.SendTo(id, message);
@@ -275,11 +270,16 @@ void Hub::Reload(SettingsPtr settings) {
 
 void Hub::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {
   shared_.draining = true;
-  auto gather = std::make_shared<Gather<bool>>(
-      shards_.size(), [done = std::move(done)](auto) mutable { done(); });
+  // Held by every shard until it is drained, or ends.
+  struct Undrained {
+    absl::AnyInvocable<void()> done;
+    ~Undrained() { done(); }
+  };
+  const auto undrained = std::make_shared<Undrained>();
+  undrained->done = std::move(done);
   for (size_t i = 0; i < shards_.size(); ++i) {
-    Post(i, [gather, i, spread, shard = shards_[i].get()] {
-      shard->Drain(spread, [gather, i] { gather->Give(i, true); });
+    Post(i, [held = undrained, spread, shard = shards_[i].get()]() mutable {
+      shard->Drain(spread, [held = std::move(held)] {});
     });
   }
 }

@@ -19,7 +19,6 @@
 #include "absl/types/span.h"
 #include "broker/core/mutex.h"
 #include "broker/hub/commands.h"
-#include "broker/hub/gather.h"
 #include "broker/hub/request_log.h"
 #include "broker/hub/shard.h"
 #include "broker/hub/shared_state.h"
@@ -109,18 +108,17 @@ class Hub {
 
  private:
   void Post(size_t shard, absl::AnyInvocable<void()> task);
-  // Runs `task` on every shard, and gathers what it returns.
-  template <typename Part>
-  void OnAll(std::function<Part(Shard&)> task, Done<std::vector<Part>> done);
-  // Runs `task` on the shard that owns the connection.
-  template <typename T>
-  void OnOwner(const ConnectionId& id,
-               absl::AnyInvocable<absl::StatusOr<T>(Shard&)> task,
-               Done<T> done);
+  // Runs `task` on every shard, and `finish` with what that returned:
+  // fan_out.h.
+  template <typename Task, typename Finish>
+  void OnAll(Task task, Finish finish);
+  // Runs `task`, which returns StatusOr<T>, on the shard that owns the
+  // connection.
+  template <typename T, typename Task>
+  void OnOwner(const ConnectionId& id, Task task, Done<T> done);
   void Execute(std::shared_ptr<const RevokeCommand> command,
                Done<RevokeResult> done);
-  void Deliver(std::shared_ptr<const SendCommand> command,
-               Done<SendTally> done);
+  void Deliver(SendCommand command, Done<SendTally> done);
 
   SharedState shared_;
   const Uuid node_id_;

@@ -10,64 +10,60 @@
 namespace broker {
 
 void Hub::Get(const ConnectionId& id, Done<ConnectionDetails> done) {
-  OnOwner<ConnectionDetails>(
+  OnOwner(
       id, [id](Shard& s) { return s.Get(id); }, std::move(done));
 }
 
 void Hub::List(ListCommand command, Done<std::vector<ConnectionInfoPtr>> done) {
   using Page = std::vector<ConnectionInfoPtr>;
   const size_t limit = command.limit;
-  OnAll<Page>(
-      [command = std::make_shared<ListCommand>(std::move(command))](Shard& s) {
-        return s.List(*command);
-      },
-      [limit, done = std::move(done)](
-          absl::StatusOr<std::vector<Page>> parts) mutable {
-        if (!parts.ok()) return done(parts.status());
-        Page all;
-        for (Page& part : *parts) {
-          std::move(part.begin(), part.end(), std::back_inserter(all));
-        }
-        std::sort(all.begin(), all.end(),
-                  [](const auto& a, const auto& b) { return a->id < b->id; });
-        if (all.size() > limit) all.resize(limit);
-        done(std::move(all));
-      });
+  OnAll([command = std::move(command)](Shard& s) { return s.List(command); },
+        [limit, done = std::move(done)](Parts<Page> parts) mutable {
+          if (!parts.ok()) return done(parts.status());
+          Page all;
+          for (Page& part : *parts) {
+            std::move(part.begin(), part.end(), std::back_inserter(all));
+          }
+          std::sort(all.begin(), all.end(),
+                    [](const auto& a, const auto& b) { return a->id < b->id; });
+          if (all.size() > limit) all.resize(limit);
+          done(std::move(all));
+        });
 }
 
 void Hub::Count(std::string ns, PredicatePtr predicate, Done<uint64_t> done) {
-  OnAll<uint64_t>([ns = std::move(ns), predicate = std::move(predicate)](
-                      Shard& s) { return s.Count(ns, *predicate); },
-                  Summed<uint64_t>(std::move(done)));
+  OnAll([ns = std::move(ns), predicate = std::move(predicate)](
+            Shard& s) { return s.Count(ns, *predicate); },
+        Summed(std::move(done)));
 }
 
 void Hub::CountByNamespace(Done<std::map<std::string, Registry::Counts>> done) {
   using Counts = std::map<std::string, Registry::Counts>;
-  OnAll<Counts>([](Shard& s) { return s.CountByNamespace(); },
-                [done = std::move(done), names = settings()->Namespaces()](
-                    absl::StatusOr<std::vector<Counts>> parts) mutable {
-                  if (!parts.ok()) return done(parts.status());
-                  Counts sum;
-                  for (const std::string& name : names) sum[name];
-                  for (const Counts& part : *parts) {
-                    for (const auto& [name, counts] : part) {
-                      sum[name].pending += counts.pending;
-                      sum[name].admitted += counts.admitted;
-                      sum[name].closing += counts.closing;
-                    }
-                  }
-                  done(std::move(sum));
-                });
+  OnAll([](Shard& s) { return s.CountByNamespace(); },
+        [done = std::move(done),
+         names = settings()->Namespaces()](Parts<Counts> parts) mutable {
+          if (!parts.ok()) return done(parts.status());
+          Counts sum;
+          for (const std::string& name : names) sum[name];
+          for (const Counts& part : *parts) {
+            for (const auto& [name, counts] : part) {
+              sum[name].pending += counts.pending;
+              sum[name].admitted += counts.admitted;
+              sum[name].closing += counts.closing;
+            }
+          }
+          done(std::move(sum));
+        });
 }
 
 std::shared_ptr<WatchFeed> Hub::Watch(WatchSpec spec) {
   auto feed = std::make_shared<WatchFeed>(std::move(spec), shards_.size());
-  OnAll<bool>(
+  OnAll(
       [feed](Shard& s) {
         s.Watch(feed);
         return true;
       },
-      [feed](absl::StatusOr<std::vector<bool>> parts) {
+      [feed](Parts<bool> parts) {
         if (parts.ok()) {
           feed->EndSnapshot();
         } else {

@@ -12,7 +12,13 @@ absl::Status Outgoing::CheckFits(Framing framing,
                         absl::StrCat(frame->payload_size(), " bytes, at most ",
                                      max_message_bytes, " are allowed here"));
   }
-  return framing == Framing::kJsonRpc ? as_json_rpc : absl::OkStatus();
+  if (framing == Framing::kRaw) return absl::OkStatus();
+  if (frame->opcode() == Opcode::kBinary) {
+    return InvalidField("message.binary",
+                        "is not for a namespace whose endpoints have framing "
+                        "JSONRPC: send text or a notification");
+  }
+  return as_json_rpc;
 }
 
 }  // namespace broker

@@ -13,7 +13,7 @@ namespace broker {
 
 struct Outgoing {
   FramePtr frame;
-  // Whether it is what an endpoint with framing JSONRPC may be sent.
+  // Of text: whether an endpoint with framing JSONRPC may be sent it.
   absl::Status as_json_rpc;
 
   // OK, or INVALID_ARGUMENT that names the field below "message".

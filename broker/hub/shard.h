@@ -1,8 +1,8 @@
 // Shard: the connections that one thread owns, for life.
 //
-// Confined to that thread, but for stats() and caps(). The transport tells it
-// what happens on the wire (On...), the hub posts what callers want. Nothing
-// here blocks and nothing is locked.
+// Confined to that thread, but for index(), stats() and caps(). The transport
+// tells it what happens on the wire (On...), the hub posts what callers want.
+// Nothing here blocks and nothing is locked.
 
 #pragma once
 
@@ -65,6 +65,7 @@ class Shard {
   // Its outbox has been over the soft limit for too long.
   void OnSlowConsumer(Slot slot);
 
+  size_t index() const { return index_; }
   ShardStats& stats() { return stats_; }
   Caps& caps() { return shared_.caps; }
   const Settings& settings() const;

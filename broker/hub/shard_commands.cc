@@ -49,7 +49,7 @@ uint64_t Shard::Revoke(const RevocationTarget& target, FencePtr fence,
   registry_.Select(target, States::All(), slots);
   uint64_t closed = 0;
   for (const Slot slot : slots) {
-    if (exclude.contains(Info(slot).id)) continue;
+    if (!exclude.empty() && exclude.contains(Info(slot).id)) continue;
     closed += Close(slot, CloseCode::kRevoked, drain_for);
   }
   return closed;

@@ -37,7 +37,7 @@ struct Members final : internal::JsonVisitor {
   void OnText(JsonType type) override { text = type; }
 
   void OnMember(absl::string_view key, JsonType type, absl::string_view raw,
-                const std::string& string) override {
+                absl::string_view string) override {
     if (key == "jsonrpc") {
       jsonrpc = type == JsonType::kString && string == "2.0";
     } else if (key == "id") {
@@ -45,7 +45,7 @@ struct Members final : internal::JsonVisitor {
       id_json = std::string(raw);
     } else if (key == "method") {
       method = type;
-      method_name = string;
+      method_name = std::string(string);
     } else if (key == "params") {
       params = type;
     } else if (key == "result") {
@@ -136,7 +136,7 @@ struct TypeOfText final : internal::JsonVisitor {
   JsonType type = JsonType::kNull;
   void OnText(JsonType t) override { type = t; }
   void OnMember(absl::string_view, JsonType, absl::string_view,
-                const std::string&) override {}
+                absl::string_view) override {}
   void OnInnerMember(absl::string_view, absl::string_view, JsonType) override {}
 };
 

@@ -26,10 +26,6 @@ void AppendFragment(uint8_t first_byte, absl::string_view payload,
 
 }  // namespace
 
-FramePtr Frame::Encode(Opcode opcode, absl::string_view payload) {
-  return FramePtr(new Frame(opcode, payload));
-}
-
 Frame::Frame(Opcode opcode, absl::string_view payload)
     : payload_size_(payload.size()), opcode_(opcode) {
   bytes_.reserve(payload.size() + 4 + 4 * (payload.size() / kFragmentPayload));

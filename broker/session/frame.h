@@ -25,8 +25,11 @@ class Frame {
   static constexpr size_t kFragmentPayload = 16 * 1024;
 
   // Control frames carry at most 125 bytes and are never split.
+  Frame(Opcode opcode, absl::string_view payload);
   static std::shared_ptr<const Frame> Encode(Opcode opcode,
-                                             absl::string_view payload);
+                                             absl::string_view payload) {
+    return std::make_shared<const Frame>(opcode, payload);
+  }
 
   const std::string& bytes() const { return bytes_; }
   size_t size() const { return bytes_.size(); }
@@ -38,8 +41,6 @@ class Frame {
   size_t FragmentEnd(size_t offset) const;
 
  private:
-  Frame(Opcode opcode, absl::string_view payload);
-
   std::string bytes_;
   size_t payload_size_;
   Opcode opcode_;

@@ -18,8 +18,9 @@ namespace broker {
 
 class Acceptor {
  public:
-  // Owns the descriptor it gets.
-  using OnSocket = std::function<void(int fd, const sockaddr_storage& peer)>;
+  // Owns the descriptor it gets. False: there was no room for it, so that it is
+  // only to be refused, and there is no hurry about the next.
+  using OnSocket = std::function<bool(int fd, const sockaddr_storage& peer)>;
 
   // Takes over the listener and watches it, under the tag nullptr: its owner
   // passes the events on.
@@ -35,10 +36,11 @@ class Acceptor {
   void Close();
 
  private:
-  enum class Outcome { kAccepted, kNone, kStarved };
+  enum class Outcome { kAccepted, kRefused, kNone, kStarved };
   Outcome AcceptOne();
   // `error` is the errno of the accept that failed.
   void Starve(int error);
+  void Pause();
   void CloseDescriptors();
 
   EventLoop& loop_;
@@ -47,7 +49,7 @@ class Acceptor {
   const OnSocket on_socket_;
   Counter& failures_;
   LogLimiter log_{1};  // one line a second
-  Timer retry_;
+  Timer pause_;
 };
 
 }  // namespace broker

@@ -32,7 +32,9 @@ void IoThread::Start(Shard& shard, int listener, TlsContextPtr tls) {
     shard_->BindToThisThread();
     acceptor_.emplace(
         loop_, listener,
-        [this](int fd, const sockaddr_storage& peer) { OnAccept(fd, peer); },
+        [this](int fd, const sockaddr_storage& peer) {
+          return OnAccept(fd, peer);
+        },
         stats().accept_failures);
     loop_.Run();
   });
@@ -252,7 +254,7 @@ void IoThread::OnEvent(void* tag, uint32_t events) {
   }
 }
 
-void IoThread::OnAccept(int fd, const sockaddr_storage& peer) {
+bool IoThread::OnAccept(int fd, const sockaddr_storage& peer) {
   on_thread_.AssertHeld();
   stats().sockets_accepted.Add();
   PeerAddress address = ToPeerAddress(peer);
@@ -261,12 +263,14 @@ void IoThread::OnAccept(int fd, const sockaddr_storage& peer) {
   if (!lease) {
     stats().sockets_turned_away.Add();
     close(fd);
-    return;
+    return false;
   }
   sockets_.push_back(std::make_unique<Socket>(*this, fd, std::move(address),
                                               std::move(lease), overload));
   sockets_.back()->index = sockets_.size() - 1;
   sockets_.back()->Start();
+  // An address may be over its own limit: that must hold up nobody else.
+  return overload != SocketOverload::kTotal;
 }
 
 }  // namespace broker

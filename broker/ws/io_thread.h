@@ -97,7 +97,8 @@ class IoThread final : public Transport {
 
   void Run();
   void OnEvent(void* tag, uint32_t events);
-  void OnAccept(int fd, const sockaddr_storage& peer);
+  // Whether there was room for it.
+  bool OnAccept(int fd, const sockaddr_storage& peer);
   void EndAll();
   void RunLater();
   SendResult SendAtOnce(Slot slot, const FramePtr& frame);

@@ -43,6 +43,15 @@ Socket::~Socket() {
 void Socket::Start() {
   last_heard_ = io_.loop().now();
   Arm(last_heard_ + io_.shard().settings().limits.handshake_timeout);
+  // Who is to be refused has waited, see Acceptor, and mostly sent its request:
+  // then the answer is all there is to do.
+  if (opening_->overload == SocketOverload::kTotal) {
+    readable_ = true;
+    Read();
+    const bool answered = phase_ == Phase::kClosing && idle();
+    if (answered && !readable_) return End();
+    if (phase_ == Phase::kGone) return;
+  }
   // Edges: one epoll_ctl in a connection's life. It reports bytes that are
   // there already, too.
   if (!io_.loop().Watch(fd_, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, this)) {

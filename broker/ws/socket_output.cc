@@ -90,17 +90,20 @@ void Socket::SendRest(absl::Span<const FramePtr> frames, ssize_t sent) {
 
 // A copy of what the kernel does not take, so that the Engine may go on.
 void Socket::Write(absl::Span<const iovec> parts, Outbox::Keep keep) {
+  size_t size = 0;
+  for (const iovec& part : parts) size += part.iov_len;
   ssize_t sent = 0;
   if (outbox_.empty()) {
     sent = SendBytes(parts.data(), parts.size());
     if (sent < 0) return EndLater();
     io_.stats().bytes_out.Add(static_cast<uint64_t>(sent));
+    if (static_cast<size_t>(sent) == size) return;
   }
   std::string whole;
+  whole.reserve(size);
   for (const iovec& part : parts) {
     whole.append(static_cast<const char*>(part.iov_base), part.iov_len);
   }
-  if (static_cast<size_t>(sent) == whole.size()) return;
   Push(std::move(whole), static_cast<size_t>(sent), keep);
 }
 

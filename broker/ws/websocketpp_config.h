@@ -224,3 +224,10 @@ struct EngineConfig {
 using EngineServer = websocketpp::server<EngineConfig>;
 
 }  // namespace broker
+
+// With its logs off websocketpp still composes these lines, in a stringstream
+// each, for every connection that opens and for every one that closes.
+template <>
+inline void websocketpp::connection<broker::EngineConfig>::log_open_result() {}
+template <>
+inline void websocketpp::connection<broker::EngineConfig>::log_close_result() {}

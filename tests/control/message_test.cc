@@ -50,6 +50,20 @@ TEST_F(MessageTest, BinaryIsForRawOnly) {
   EXPECT_EQ(Read("raw")->frame->opcode(), Opcode::kBinary);
 }
 
+TEST_F(MessageTest, WhatIsReadForAnyFramingIsCheckedAgainstEach) {
+  const auto field = [&](Framing framing) {
+    const auto violations = GetFieldViolations(
+        ReadMessage(true, message_)->CheckFits(framing, 1'000));
+    return violations.empty() ? "" : violations[0].field;
+  };
+  message_.set_text("anything");
+  EXPECT_EQ(field(Framing::kJsonRpc), "message.text");
+  EXPECT_EQ(field(Framing::kRaw), "");
+  message_.set_binary("anything");
+  EXPECT_EQ(field(Framing::kJsonRpc), "message.binary");
+  EXPECT_EQ(field(Framing::kRaw), "");
+}
+
 TEST_F(MessageTest, NotificationsAreWrittenOut) {
   message_.mutable_notification()->set_method("say \"hi\"");
   EXPECT_EQ(Wire(), R"({"jsonrpc":"2.0","method":"say \"hi\""})");

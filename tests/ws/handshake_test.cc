@@ -128,6 +128,42 @@ TEST_F(HandshakeTest, RefusesWithStatusOverTheCaps) {
   EXPECT_EQ(Ask({}).status, 101);
 }
 
+TEST_F(HandshakeTest, RefusesOverTheCapsHoweverTheRequestComes) {
+  settings_.limits.max_connections = 1;
+  Start();
+  WsClient first;
+  EXPECT_EQ(first.Handshake(port()).status, 101);
+  // In pieces, of which the last comes when the first was read long ago.
+  WsClient slow;
+  ASSERT_TRUE(slow.Connect(port()));
+  const std::string request = UpgradeRequest{}.Encode();
+  slow.SendRaw(request.substr(0, 20));
+  EXPECT_TRUE(
+      WaitFor([&] { return hub_->shards()[0]->caps().sockets() == 2; }));
+  slow.SendRaw(request.substr(20));
+  EXPECT_EQ(slow.ReadResponse().status, 503);
+  // What is wrong with a request is said first.
+  UpgradeRequest nowhere;
+  nowhere.path = "/nowhere";
+  EXPECT_EQ(Ask(nowhere).status, 404);
+  EXPECT_EQ(AskRaw("\x16\x03\x01 hello").status, 400);
+  // More than a batch, all with their requests there.
+  std::vector<std::unique_ptr<WsClient>> many;
+  OnShard([&] {
+    for (int i = 0; i < 100; ++i) {
+      many.push_back(std::make_unique<WsClient>());
+      EXPECT_TRUE(many.back()->Connect(port()));
+      many.back()->SendRaw(request);
+    }
+  });
+  for (const auto& client : many) {
+    EXPECT_EQ(client->ReadResponse().status, 503);
+    EXPECT_EQ(client->WaitClosed().how, WsEnd::How::kEof);
+  }
+  EXPECT_TRUE(
+      WaitFor([&] { return hub_->shards()[0]->caps().sockets() <= 2; }));
+}
+
 TEST_F(HandshakeTest, CutsOffWhoIsBeyondTheHeadroom) {
   settings_.limits.max_connections = 1;
   Start();

@@ -170,7 +170,7 @@ TEST_F(ServerTest, SurvivesTheWantOfDescriptors) {
   }
   before.SendFrame(WsClient::kPing, "");
   EXPECT_EQ(before.Read()->opcode, WsClient::kPong);
-  // It waits 100 ms, so there are few of these, not thousands.
+  // It pauses, so there are few of these, not thousands.
   EXPECT_LE(stats().accept_failures.value(), 5u);
   setrlimit(RLIMIT_NOFILE, &saved);
   EXPECT_TRUE(told) << "the log says nothing";
