@@ -98,11 +98,11 @@ void Socket::OnEof() {
   End();
 }
 
-void Socket::Receive(absl::string_view data) {
+void Socket::Receive(absl::Span<char> data) {
   if (phase_ == Phase::kHead) {
-    ReceiveHead(data);
-  } else if (engine_ != nullptr && !engine_ended_) {
-    io_.engine().Feed(*engine_, data);
+    ReceiveHead({data.data(), data.size()});
+  } else if (!engine_ended_) {
+    engine_.Feed(data);
   }
 }
 
@@ -122,17 +122,16 @@ void Socket::ReceiveHead(absl::string_view data) {
   }
   if (end == absl::string_view::npos) return;
 
-  const std::string all = std::move(head);
+  std::string all = std::move(head);
   std::variant<Upgrade, Refusal> read =
       ReadHead(absl::string_view(all).substr(0, end));
   if (const Refusal* refusal = std::get_if<Refusal>(&read)) {
     return Refuse(*refusal);
   }
-  Answer(std::get<Upgrade>(std::move(read)),
-         absl::string_view(all).substr(end));
+  Answer(std::get<Upgrade>(std::move(read)), absl::MakeSpan(all).subspan(end));
 }
 
-void Socket::Answer(Upgrade upgrade, absl::string_view behind_head) {
+void Socket::Answer(Upgrade upgrade, absl::Span<char> behind_head) {
   HandshakeFacts& facts = upgrade.facts;
   facts.remote_address = opening_->peer.address;
   facts.remote_port = opening_->peer.port;
@@ -146,12 +145,10 @@ void Socket::Answer(Upgrade upgrade, absl::string_view behind_head) {
   Accept(upgrade, behind_head);
 }
 
-void Socket::Accept(const Upgrade& upgrade, absl::string_view behind_head) {
+void Socket::Accept(const Upgrade& upgrade, absl::Span<char> behind_head) {
   endpoint_ = opening_->handshake->endpoint;
-  engine_ = io_.engine().Make(*this, endpoint_->max_message_bytes);
-  if (engine_ == nullptr) return EndLater();
   slot_ = io_.Join(*this, fd_, endpoint_->max_outbox_bytes);
-  io_.engine().Start(*engine_, upgrade);
+  engine_.Start(*this, endpoint_->max_message_bytes, upgrade);
   if (!behind_head.empty()) Receive(behind_head);
 }
 

@@ -81,10 +81,10 @@ class Socket {
 
   // What comes in: socket.cc.
   void Read();
-  void Receive(absl::string_view data);
+  void Receive(absl::Span<char> data);
   void ReceiveHead(absl::string_view data);
-  void Answer(Upgrade upgrade, absl::string_view behind_head);
-  void Accept(const Upgrade& upgrade, absl::string_view behind_head);
+  void Answer(Upgrade upgrade, absl::Span<char> behind_head);
+  void Accept(const Upgrade& upgrade, absl::Span<char> behind_head);
   void Refuse(const Refusal& refusal);
   void OnEof();
   void OnSignOfLife();
@@ -136,7 +136,7 @@ class Socket {
   // Once there is a handshake: it, and then the shard, keep it for us.
   const EndpointSettings* endpoint_ = nullptr;
   Outbox outbox_;
-  EngineConnection engine_;
+  Engine engine_;
   SocketLease lease_;
   Timer timer_;
 

@@ -161,8 +161,8 @@ void Socket::CloseNow() {
   outbox_.Discard();
   io_.stats().outbox_bytes.Add(-static_cast<int64_t>(before - outbox_.bytes()));
   BeginClosing();
-  if (!io_.engine().Close(*engine_, static_cast<uint16_t>(close_code_),
-                          CloseReason(close_code_))) {
+  if (!engine_.Close(static_cast<uint16_t>(close_code_),
+                     CloseReason(close_code_))) {
     EngineEnded();
   }
 }
