@@ -149,7 +149,7 @@ bool Reference(const FilterExpr& expr, const ConnectionInfo& c) {
 // Whether the connection has what the term says.
 bool HasTerm(const PinTerm& term, const ConnectionInfo& c) {
   static const char* const fields[] = {
-      "account_id", "token_hash", "api_token_id", "connection_id", "groups"};
+      "account_id", "token_hash", "api_token_id", "groups", "connection_id"};
   const auto have = ValuesOf(fields[static_cast<int>(term.field)], c);
   return std::count(have.begin(), have.end(), term.value) > 0;
 }
