@@ -103,7 +103,7 @@ HandshakeAnswer Shard::CheckTicket(HandshakeFacts facts,
       shared_.tickets.Take(*facts.ticket, endpoint.ns, facts.origin, now);
   if (!ticket) return Unauthorized();
   facts.ticket.reset();
-  const auto& expires = ticket->identity->expires_at;
+  const auto expires = ticket->identity->expires_at();
   if (expires && *expires <= shared_.clock.Now()) return Unauthorized();
 
   HandshakeAnswer answer = Accept(std::move(facts), endpoint);
@@ -119,7 +119,7 @@ HandshakeAnswer Shard::CheckTicket(HandshakeFacts facts,
     return Unauthorized();
   }
   handshake.account =
-      shared_.caps.JoinAccount(endpoint.ns, handshake.identity->account_id);
+      shared_.caps.JoinAccount(endpoint.ns, handshake.identity->account_id());
   if (!handshake.account) {
     return Refuse(429, "too many connections of this account", 5);
   }

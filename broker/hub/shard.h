@@ -168,7 +168,7 @@ class Shard {
                                     std::vector<Slot>& scratch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // Labels and groups after a bulk update; false when they would pass a limit.
-  static bool Apply(const BulkUpdateCommand& command, Identity& identity);
+  static bool Apply(const BulkUpdateCommand& command, IdentityFields& identity);
   // An update may have turned the connection into one that a filter covers.
   void CloseIfCovered(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void DrainSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);

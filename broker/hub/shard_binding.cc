@@ -91,7 +91,7 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Admit(const ConnectionId& id) {
 
 absl::Status Shard::AdmitBound(Slot slot) {
   Session& session = *sessions_[slot];
-  const std::string account_id = Info(slot).identity->account_id;
+  const std::string account_id = std::string(Info(slot).identity->account_id());
   session.account = shared_.caps.JoinAccount(Info(slot).ns, account_id);
   if (!session.account) {
     Close(slot, CloseCode::kConnectionLimit);
@@ -119,7 +119,7 @@ absl::Status Shard::AdmitBound(Slot slot) {
 void Shard::ArmExpiry(Slot slot) {
   Session& session = *sessions_[slot];
   session.timer.Cancel();
-  const auto& expires = Info(slot).identity->expires_at;
+  const auto expires = Info(slot).identity->expires_at();
   if (!expires) return;
   const absl::Duration left = *expires - shared_.clock.Now();
   // At most a day at once: the wall clock may be set meanwhile.
@@ -128,7 +128,7 @@ void Shard::ArmExpiry(Slot slot) {
   transport_.timers().Arm(
       session.timer, shared_.clock.Monotonic() + wait, [this, slot] {
         on_shard_.AssertHeld();
-        if (*Info(slot).identity->expires_at <= shared_.clock.Now()) {
+        if (*Info(slot).identity->expires_at() <= shared_.clock.Now()) {
           Close(slot, CloseCode::kExpired);
         } else {
           ArmExpiry(slot);
@@ -149,10 +149,11 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
                       "VERSION_MISMATCH",
                       {{"version", absl::StrCat(info.version)}});
   }
-  auto identity = std::make_shared<Identity>(*info.identity);
-  if (command.labels) identity->labels = *command.labels;
-  if (command.groups) identity->groups = *command.groups;
-  if (command.expires_at) identity->expires_at = *command.expires_at;
+  IdentityFields fields = info.identity->fields();
+  if (command.labels) fields.labels = *command.labels;
+  if (command.groups) fields.groups = *command.groups;
+  if (command.expires_at) fields.expires_at = *command.expires_at;
+  IdentityPtr identity = Identity::Make(fields);
   if (*identity != *info.identity) {
     info.identity = std::move(identity);
     ++info.version;
@@ -170,7 +171,7 @@ void Shard::CloseIfCovered(Slot slot) {
   }
 }
 
-bool Shard::Apply(const BulkUpdateCommand& command, Identity& identity) {
+bool Shard::Apply(const BulkUpdateCommand& command, IdentityFields& identity) {
   auto& groups = identity.groups;
   std::erase_if(groups, [&](const std::string& g) {
     return std::find(command.remove_groups.begin(), command.remove_groups.end(),
@@ -204,11 +205,12 @@ BulkUpdateResult Shard::UpdateFiltered(const BulkUpdateCommand& command) {
     ConnectionInfo info = Info(slot);
     if (info.identity == nullptr) continue;
     ++result.matched;
-    auto identity = std::make_shared<Identity>(*info.identity);
-    if (!Apply(command, *identity)) {
+    IdentityFields fields = info.identity->fields();
+    if (!Apply(command, fields)) {
       ++result.over_limit;
       continue;
     }
+    IdentityPtr identity = Identity::Make(fields);
     if (*identity == *info.identity) continue;
     ++result.updated;
     info.identity = std::move(identity);

@@ -11,15 +11,15 @@ Registry::Keys Registry::KeysOf(const ConnectionInfo& info) {
   Keys keys;
   if (info.identity == nullptr) return keys;
   const Identity& identity = *info.identity;
-  keys.push_back({IndexedField::kAccountId, identity.account_id});
-  if (identity.token_hash) {
-    keys.push_back({IndexedField::kTokenHash, *identity.token_hash});
+  keys.push_back({IndexedField::kAccountId, identity.account_id()});
+  if (const auto key = identity.token_hash()) {
+    keys.push_back({IndexedField::kTokenHash, *key});
   }
-  if (identity.api_token_id) {
-    keys.push_back({IndexedField::kApiTokenId, *identity.api_token_id});
+  if (const auto key = identity.api_token_id()) {
+    keys.push_back({IndexedField::kApiTokenId, *key});
   }
-  for (const std::string& g : identity.groups) {
-    keys.push_back({IndexedField::kGroup, g});
+  for (size_t i = 0; i < identity.group_count(); ++i) {
+    keys.push_back({IndexedField::kGroup, identity.group(i)});
   }
   return keys;
 }

@@ -147,31 +147,32 @@ class Model {
     }
     return states;
   }
-  std::shared_ptr<const Identity> NewIdentity() {
+  IdentityPtr NewIdentity() {
     if (Roll(5) == 0) return nullptr;
-    auto identity = std::make_shared<Identity>();
-    identity->account_id = "a" + std::to_string(Roll(3));
+    IdentityFields identity;
+    identity.account_id = "a" + std::to_string(Roll(3));
     if (Roll(3) == 0)
-      identity->token_hash = "s" + std::to_string(Roll(3));
+      identity.token_hash = "s" + std::to_string(Roll(3));
     else if (Roll(2) == 0)
-      identity->api_token_id = "t" + std::to_string(Roll(3));
+      identity.api_token_id = "t" + std::to_string(Roll(3));
     for (int g = 0; g < 4; ++g) {
-      if (Roll(2) == 0) identity->groups.push_back("g" + std::to_string(g));
+      if (Roll(2) == 0) identity.groups.push_back("g" + std::to_string(g));
     }
-    if (Roll(2) == 0) identity->labels = {{"x", std::to_string(Roll(2))}};
-    return identity;
+    if (Roll(2) == 0) identity.labels = {{"x", std::to_string(Roll(2))}};
+    return Identity::Make(identity);
   }
   // What an update does: some groups less, some more, other labels.
-  std::shared_ptr<const Identity> Updated(const Identity& before) {
-    auto identity = std::make_shared<Identity>(before);
-    std::set<std::string> groups(before.groups.begin(), before.groups.end());
+  IdentityPtr Updated(const Identity& before) {
+    IdentityFields identity = before.fields();
+    std::set<std::string> groups(identity.groups.begin(),
+                                 identity.groups.end());
     for (int i = Roll(3); i > 0; --i) {
       const std::string group = "g" + std::to_string(Roll(4));
       if (groups.erase(group) == 0) groups.insert(group);
     }
-    identity->groups.assign(groups.begin(), groups.end());
-    if (Roll(2) == 0) identity->labels = {{"x", std::to_string(Roll(2))}};
-    return identity;
+    identity.groups.assign(groups.begin(), groups.end());
+    if (Roll(2) == 0) identity.labels = {{"x", std::to_string(Roll(2))}};
+    return Identity::Make(identity);
   }
   ConnectionInfoPtr NewInfo() {
     auto info = std::make_shared<ConnectionInfo>();
@@ -202,23 +203,23 @@ TEST(RegistryTest, FindsWhatALinearScanFinds) {
 // The order within an index tells who left it and came again.
 TEST(RegistryTest, AnUpdateLeavesAloneWhatItDoesNotChange) {
   Registry registry;
-  auto identity = std::make_shared<Identity>();
-  identity->account_id = "a";
-  identity->token_hash = "s";
-  identity->groups = {"g1", "g2", "g3"};
+  IdentityFields identity;
+  identity.account_id = "a";
+  identity.token_hash = "s";
+  identity.groups = {"g1", "g2", "g3"};
   ConnectionInfo info;
   info.ns = "default";
   info.state = ConnectionState::kAdmitted;
-  info.identity = identity;
+  info.identity = Identity::Make(identity);
   for (Slot slot = 0; slot < 4; ++slot) {
     info.id = Uuid::Make(absl::Now());
     registry.Insert(slot, std::make_shared<ConnectionInfo>(info));
   }
-  auto updated = std::make_shared<Identity>(*identity);
-  updated->groups = {"g1", "g3", "g4"};
-  updated->labels = {{"x", "1"}};
+  IdentityFields updated = identity;
+  updated.groups = {"g1", "g3", "g4"};
+  updated.labels = {{"x", "1"}};
   auto changed = std::make_shared<ConnectionInfo>(*registry.Get(1));
-  changed->identity = updated;
+  changed->identity = Identity::Make(updated);
   registry.Replace(1, changed);
 
   const auto found = [&](const std::string& filter) {
