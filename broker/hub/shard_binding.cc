@@ -104,36 +104,38 @@ absl::Status Shard::AdmitBound(Slot slot) {
   info.state = ConnectionState::kAdmitted;
   info.admit_time = shared_.clock.Now();
   Change(slot, std::move(info));
-  session.pending.Release();
-  session.timer.Cancel();
+  const std::unique_ptr<Session::Pending> waiting = std::move(session.pending);
+  waiting->lease.Release();
   ArmExpiry(slot);
 
-  const std::unique_ptr<PendingInbound> waiting = std::move(session.inbound);
-  for (const InboundMessage& m : waiting->Take()) {
+  for (const InboundMessage& m : waiting->inbound.Take()) {
     if (Info(slot).state != ConnectionState::kAdmitted) break;
     HandleMessage(slot, m.opcode, m.payload);
   }
   return absl::OkStatus();
 }
 
+void Shard::ArmTimer(Slot slot, MonotonicTime at, std::function<void()> fire) {
+  std::unique_ptr<Timer>& timer = sessions_[slot]->timer;
+  if (timer == nullptr) timer = std::make_unique<Timer>();
+  transport_.timers().Arm(*timer, at, std::move(fire));
+}
+
 void Shard::ArmExpiry(Slot slot) {
-  Session& session = *sessions_[slot];
-  session.timer.Cancel();
   const auto expires = Info(slot).identity->expires_at();
-  if (!expires) return;
+  if (!expires) return sessions_[slot]->timer.reset();
   const absl::Duration left = *expires - shared_.clock.Now();
   // At most a day at once: the wall clock may be set meanwhile.
   const auto wait = std::chrono::milliseconds(absl::ToInt64Milliseconds(
       std::clamp(left, absl::ZeroDuration(), absl::Hours(24))));
-  transport_.timers().Arm(
-      session.timer, shared_.clock.Monotonic() + wait, [this, slot] {
-        on_shard_.AssertHeld();
-        if (*Info(slot).identity->expires_at() <= shared_.clock.Now()) {
-          Close(slot, CloseCode::kExpired);
-        } else {
-          ArmExpiry(slot);
-        }
-      });
+  ArmTimer(slot, shared_.clock.Monotonic() + wait, [this, slot] {
+    on_shard_.AssertHeld();
+    if (*Info(slot).identity->expires_at() <= shared_.clock.Now()) {
+      Close(slot, CloseCode::kExpired);
+    } else {
+      ArmExpiry(slot);
+    }
+  });
 }
 
 absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
