@@ -115,19 +115,19 @@ enum class ConnectionState : uint8_t { kPending, kAdmitted, kClosing };
 // `identity` is null until the connection is bound.
 struct ConnectionInfo {
   ConnectionId id;
-  std::string ns;  // the namespace
-  ConnectionState state = ConnectionState::kPending;
   IdentityPtr identity;
-  std::string endpoint;  // the configured path
-  std::string remote_address;
+  ConnectionState state = ConnectionState::kPending;
   uint16_t remote_port = 0;
+  std::optional<uint16_t> close_code;  // set when the broker closes it
+  std::string ns;                      // the namespace
+  std::string endpoint;                // the configured path
+  std::string remote_address;
   std::string origin;
   std::string query;  // without any ticket
   absl::Time connect_time;
   std::optional<absl::Time> admit_time;
-  uint64_t version = 0;                // of the identity; 0 until bound
-  uint64_t epoch = 0;                  // at which the handshake arrived
-  std::optional<uint16_t> close_code;  // set when the broker closes it
+  uint64_t version = 0;  // of the identity; 0 until bound
+  uint64_t epoch = 0;    // at which the handshake arrived
 };
 
 using ConnectionInfoPtr = std::shared_ptr<const ConnectionInfo>;
