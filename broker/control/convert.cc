@@ -76,55 +76,67 @@ absl::StatusOr<absl::Time> ReadExpiry(
                           " is in the past"));
 }
 
-absl::StatusOr<std::shared_ptr<const Identity>> ReadIdentity(
-    absl::string_view field, bool present, const v1::Identity& message,
-    const Clock& clock) {
+absl::StatusOr<IdentityPtr> ReadIdentity(absl::string_view field, bool present,
+                                         const v1::Identity& message,
+                                         const Clock& clock) {
   if (!present) return InvalidField(field, "is missing");
   const auto at = [&](const char* name) {
     return absl::StrCat(field, ".", name);
   };
-  auto identity = std::make_shared<Identity>();
+  IdentityFields identity;
   BROKER_RETURN_IF_ERROR(CheckKey(at("account_id"), message.has_account_id(),
                                   message.account_id()));
-  identity->account_id = message.account_id();
+  identity.account_id = message.account_id();
   if (message.has_token_hash()) {
     BROKER_RETURN_IF_ERROR(
         CheckKey(at("token_hash"), true, message.token_hash()));
-    identity->token_hash = message.token_hash();
+    identity.token_hash = message.token_hash();
   }
   if (message.has_api_token_id()) {
     BROKER_RETURN_IF_ERROR(
         CheckKey(at("api_token_id"), true, message.api_token_id()));
-    identity->api_token_id = message.api_token_id();
+    identity.api_token_id = message.api_token_id();
   }
-  if (identity->token_hash && identity->api_token_id) {
+  if (identity.token_hash && identity.api_token_id) {
     return InvalidField(at("api_token_id"),
                         "is set together with token_hash: a connection has one "
                         "credential");
   }
-  BROKER_ASSIGN_OR_RETURN(identity->labels,
+  BROKER_ASSIGN_OR_RETURN(identity.labels,
                           ReadLabels(at("labels"), message.labels()));
-  BROKER_ASSIGN_OR_RETURN(identity->groups,
+  BROKER_ASSIGN_OR_RETURN(identity.groups,
                           ReadGroups(at("groups"), message.groups()));
   if (message.has_expires_at()) {
     BROKER_ASSIGN_OR_RETURN(
-        identity->expires_at,
+        identity.expires_at,
         ReadExpiry(at("expires_at"), message.expires_at(), clock));
   }
-  return std::shared_ptr<const Identity>(std::move(identity));
+  return Identity::Make(identity);
 }
 
 namespace {
 
 v1::Identity ToProto(const Identity& identity) {
   v1::Identity out;
-  out.set_account_id(identity.account_id);
-  if (identity.token_hash) out.set_token_hash(*identity.token_hash);
-  if (identity.api_token_id) out.set_api_token_id(*identity.api_token_id);
-  out.mutable_labels()->insert(identity.labels.begin(), identity.labels.end());
-  for (const std::string& g : identity.groups) out.add_groups(g);
-  if (identity.expires_at) {
-    FromTime(*identity.expires_at, out.mutable_expires_at());
+  const auto assign = [](absl::string_view text, std::string* to) {
+    to->assign(text.data(), text.size());
+  };
+  assign(identity.account_id(), out.mutable_account_id());
+  if (const auto key = identity.token_hash()) {
+    assign(*key, out.mutable_token_hash());
+  }
+  if (const auto key = identity.api_token_id()) {
+    assign(*key, out.mutable_api_token_id());
+  }
+  for (size_t i = 0; i < identity.label_count(); ++i) {
+    assign(identity.label_value(i),
+           &(*out.mutable_labels())[std::string(identity.label_key(i))]);
+  }
+  for (size_t i = 0; i < identity.group_count(); ++i) {
+    assign(identity.group(i), out.add_groups());
+  }
+  if (const auto expires = identity.expires_at()) {
+    FromTime(*expires, out.mutable_expires_at());
   }
   return out;
 }

@@ -20,7 +20,7 @@ namespace broker {
 
 // Validated. Errors name the field below `field`, such as
 // "identity.account_id".
-absl::StatusOr<std::shared_ptr<const Identity>> ReadIdentity(
+absl::StatusOr<IdentityPtr> ReadIdentity(
     absl::string_view field, bool present,
     const socketbroker::v1::Identity& message, const Clock& clock);
 

@@ -3,20 +3,22 @@
 
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <tuple>
 #include <vector>
 
 namespace broker {
 
-// The fields that the registry indexes.
+// The fields that the registry indexes. Those of an identity come first.
 enum class IndexedField {
   kAccountId,
   kTokenHash,
   kApiTokenId,
-  kConnectionId,
   kGroup,
+  kConnectionId,
 };
+inline constexpr size_t kIdentityIndexes = 4;
 
 // The field has this value. A connection id is in its lower-case text form.
 struct PinTerm {

@@ -202,20 +202,23 @@ bool Term::Matches(const ConnectionInfo& c) const {
 }
 
 bool Term::MatchesIdentity(const Identity& identity) const {
+  const auto matches = [this](const std::optional<absl::string_view>& text) {
+    return text && MatchesText(*text);
+  };
   switch (name_.field) {
     case Field::kAccountId:
-      return MatchesText(identity.account_id);
+      return MatchesText(identity.account_id());
     case Field::kTokenHash:
-      return identity.token_hash && MatchesText(*identity.token_hash);
+      return matches(identity.token_hash());
     case Field::kApiTokenId:
-      return identity.api_token_id && MatchesText(*identity.api_token_id);
+      return matches(identity.api_token_id());
     case Field::kCredential:
       return test_ == Test::kPresent ||
              (credentials_ & Bit(identity.credential())) != 0;
     case Field::kGroups:
-      return MatchesGroups(identity.groups);
+      return MatchesGroups(identity);
     case Field::kLabel:
-      return MatchesLabels(identity.labels);
+      return matches(identity.FindLabel(name_.label_key));
     default:
       return false;  // not of the identity
   }
@@ -242,34 +245,26 @@ bool Term::MatchesText(absl::string_view text) const {
   }
 }
 
-bool Term::MatchesGroups(const std::vector<std::string>& groups) const {
+bool Term::MatchesGroups(const Identity& identity) const {
+  const size_t count = identity.group_count();
   switch (test_) {
     case Test::kEq:
-      return std::binary_search(groups.begin(), groups.end(), value_);
-    case Test::kNe:
-      return !groups.empty() &&
-             !std::binary_search(groups.begin(), groups.end(), value_);
+    case Test::kNe: {
+      const size_t at = identity.FindGroupFrom(value_);
+      const bool is_in = at < count && identity.group(at) == value_;
+      return test_ == Test::kEq ? is_in : count > 0 && !is_in;
+    }
     case Test::kPrefix: {
       // What starts with the value sorts right after it.
-      const auto at = std::lower_bound(groups.begin(), groups.end(), value_);
-      return at != groups.end() && absl::StartsWith(*at, value_);
+      const size_t at = identity.FindGroupFrom(value_);
+      return at < count && absl::StartsWith(identity.group(at), value_);
     }
     default:
-      return std::any_of(
-          groups.begin(), groups.end(),
-          [this](const std::string& g) { return MatchesText(g); });
+      for (size_t i = 0; i < count; ++i) {
+        if (MatchesText(identity.group(i))) return true;
+      }
+      return false;
   }
-}
-
-bool Term::MatchesLabels(
-    const std::vector<std::pair<std::string, std::string>>& labels) const {
-  const auto at =
-      std::lower_bound(labels.begin(), labels.end(), name_.label_key,
-                       [](const auto& label, const std::string& key) {
-                         return label.first < key;
-                       });
-  return at != labels.end() && at->first == name_.label_key &&
-         MatchesText(at->second);
 }
 
 bool Term::MatchesId(const ConnectionId& id) const {

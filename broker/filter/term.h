@@ -60,9 +60,7 @@ class Term {
 
   bool MatchesIdentity(const Identity& identity) const;
   bool MatchesText(absl::string_view text) const;
-  bool MatchesGroups(const std::vector<std::string>& groups) const;
-  bool MatchesLabels(
-      const std::vector<std::pair<std::string, std::string>>& labels) const;
+  bool MatchesGroups(const Identity& identity) const;
   bool MatchesId(const ConnectionId& id) const;
   bool MatchesTime(absl::Time time) const;
 

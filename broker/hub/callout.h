@@ -14,9 +14,9 @@
 namespace broker {
 
 struct CalloutAnswer {
-  int http_status = 101;                     // else a refusal, 4xx or 5xx
-  std::string body;                          // of a refusal: one line of text
-  std::shared_ptr<const Identity> identity;  // with 101
+  int http_status = 101;  // else a refusal, 4xx or 5xx
+  std::string body;       // of a refusal: one line of text
+  IdentityPtr identity;   // with 101
 };
 
 class Callout {

@@ -5,10 +5,8 @@
 namespace broker {
 namespace {
 
-void Decrement(absl::flat_hash_map<std::string, uint64_t>& counts,
-               const std::string& key) {
-  const auto it = counts.find(key);
-  if (--it->second == 0) counts.erase(it);
+void Leave(internal::Holders& holders, internal::Holders::value_type* key) {
+  if (--key->second == 0) holders.erase(holders.find(key->first));
 }
 
 }  // namespace
@@ -17,30 +15,30 @@ SocketLease Caps::OpenSocket(const std::string& address,
                              SocketOverload& overload) {
   MutexLock lock(mu_);
   if (sockets_ >= limits_.max_connections + kRefusalHeadroom) return {};
-  uint64_t& of_address = by_address_[address];
+  Holders::value_type& of_address = *by_address_.try_emplace(address).first;
   overload = SocketOverload::kNone;
   if (sockets_ >= limits_.max_connections) {
     overload = SocketOverload::kTotal;
   } else if (limits_.max_connections_per_address != 0 &&
-             of_address >= limits_.max_connections_per_address) {
+             of_address.second >= limits_.max_connections_per_address) {
     overload = SocketOverload::kAddress;
   }
   ++sockets_;
-  ++of_address;
-  return Socket(this, address);
+  ++of_address.second;
+  return Socket(this, &of_address);
 }
 
 AccountLease Caps::JoinAccount(absl::string_view ns,
                                absl::string_view account_id) {
   std::string key = absl::StrCat(ns, absl::string_view("\0", 1), account_id);
   MutexLock lock(mu_);
-  uint64_t& count = by_account_[key];
+  Holders::value_type& account = *by_account_.try_emplace(std::move(key)).first;
   if (limits_.max_connections_per_account != 0 &&
-      count >= limits_.max_connections_per_account) {
+      account.second >= limits_.max_connections_per_account) {
     return {};
   }
-  ++count;
-  return Account(this, std::move(key));
+  ++account.second;
+  return Account(this, &account);
 }
 
 PendingLease Caps::JoinPending() {
@@ -50,7 +48,7 @@ PendingLease Caps::JoinPending() {
     return {};
   }
   ++pending_;
-  return Pending(this, "");
+  return Pending(this, nullptr);
 }
 
 void Caps::SetLimits(const Limits& limits) {
@@ -63,18 +61,18 @@ uint64_t Caps::sockets() const {
   return sockets_;
 }
 
-void Caps::CloseSocket(const std::string& address) {
+void Caps::CloseSocket(Holders::value_type* address) {
   MutexLock lock(mu_);
   --sockets_;
-  Decrement(by_address_, address);
+  Leave(by_address_, address);
 }
 
-void Caps::LeaveAccount(const std::string& key) {
+void Caps::LeaveAccount(Holders::value_type* account) {
   MutexLock lock(mu_);
-  Decrement(by_account_, key);
+  Leave(by_account_, account);
 }
 
-void Caps::LeavePending(const std::string&) {
+void Caps::LeavePending(Holders::value_type*) {
   MutexLock lock(mu_);
   --pending_;
 }

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "broker/core/mutex.h"
 #include "broker/hub/settings.h"
@@ -21,19 +21,22 @@ class Caps;
 enum class SocketOverload { kNone, kTotal, kAddress };
 
 namespace internal {
-// A place under one of the caps; moves like the right to it.
-template <void (Caps::*kRelease)(const std::string&)>
+// How many hold a place under each key. Their addresses last.
+using Holders = absl::node_hash_map<std::string, uint64_t>;
+
+// A place under one of the caps; moves like the right to it. Every connection
+// keeps some for life: it names its key by where that is.
+template <void (Caps::*kRelease)(Holders::value_type*)>
 class Lease {
  public:
   Lease() = default;
-  Lease(Caps* caps, std::string key) : caps_(caps), key_(std::move(key)) {}
+  Lease(Caps* caps, Holders::value_type* key) : caps_(caps), key_(key) {}
   Lease(Lease&& other) noexcept
-      : caps_(std::exchange(other.caps_, nullptr)),
-        key_(std::move(other.key_)) {}
+      : caps_(std::exchange(other.caps_, nullptr)), key_(other.key_) {}
   Lease& operator=(Lease&& other) noexcept {
     Release();
     caps_ = std::exchange(other.caps_, nullptr);
-    key_ = std::move(other.key_);
+    key_ = other.key_;
     return *this;
   }
   ~Lease() { Release(); }
@@ -45,15 +48,16 @@ class Lease {
 
  private:
   Caps* caps_ = nullptr;
-  std::string key_;
+  Holders::value_type* key_ = nullptr;  // null: that cap has no keys
 };
 }  // namespace internal
 
 class Caps {
  private:
-  void CloseSocket(const std::string& address);
-  void LeaveAccount(const std::string& key);
-  void LeavePending(const std::string& unused);
+  using Holders = internal::Holders;
+  void CloseSocket(Holders::value_type* address);
+  void LeaveAccount(Holders::value_type* account);
+  void LeavePending(Holders::value_type* none);
 
  public:
   using Socket = internal::Lease<&Caps::CloseSocket>;
@@ -86,8 +90,8 @@ class Caps {
   Limits limits_ ABSL_GUARDED_BY(mu_);
   uint64_t sockets_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t pending_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::flat_hash_map<std::string, uint64_t> by_address_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, uint64_t> by_account_ ABSL_GUARDED_BY(mu_);
+  Holders by_address_ ABSL_GUARDED_BY(mu_);
+  Holders by_account_ ABSL_GUARDED_BY(mu_);
 };
 
 using SocketLease = Caps::Socket;

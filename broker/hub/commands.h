@@ -30,7 +30,7 @@ using ConnectionIdSet = absl::flat_hash_set<ConnectionId>;
 
 struct BindCommand {
   ConnectionId id;
-  std::shared_ptr<const Identity> identity;
+  IdentityPtr identity;
   bool hold = false;
   std::optional<uint64_t> verified_at_epoch;  // unset: of the handshake
 };

@@ -34,7 +34,7 @@ struct Handshake {
   SettingsPtr settings;
   const EndpointSettings* endpoint = nullptr;  // within settings
   HandshakeFacts facts;
-  std::shared_ptr<const Identity> identity;  // null: it will be pending
+  IdentityPtr identity;  // null: it will be pending
   uint64_t arrival_epoch = 0;
   uint64_t verified_at_epoch = 0;  // of the ticket; else arrival_epoch
   AccountLease account;            // when there is an identity

@@ -147,7 +147,8 @@ HandshakeAnswer Shard::OnCalloutAnswer(std::unique_ptr<Handshake> handshake,
 
 HandshakeAnswer Shard::BindHandshake(std::unique_ptr<Handshake> handshake) {
   const Identity& identity = *handshake->identity;
-  if (identity.expires_at && *identity.expires_at <= shared_.clock.Now()) {
+  const auto expires = identity.expires_at();
+  if (expires && *expires <= shared_.clock.Now()) {
     return Unauthorized();
   }
   const EndpointSettings& endpoint = *handshake->endpoint;
@@ -160,7 +161,7 @@ HandshakeAnswer Shard::BindHandshake(std::unique_ptr<Handshake> handshake) {
     return Unauthorized();
   }
   handshake->account =
-      shared_.caps.JoinAccount(endpoint.ns, identity.account_id);
+      shared_.caps.JoinAccount(endpoint.ns, identity.account_id());
   if (!handshake->account) {
     return Refuse(429, "too many connections of this account", 5);
   }
@@ -173,10 +174,8 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   on_shard_.AssertHeld();
   if (slot >= sessions_.size()) sessions_.resize(slot + 1);
   auto session = std::make_unique<Session>();
-  session->settings = std::move(handshake->settings);
-  session->endpoint = handshake->endpoint;
+  session->endpoint = {std::move(handshake->settings), handshake->endpoint};
   session->account = std::move(handshake->account);
-  session->pending = std::move(handshake->pending);
 
   auto info = std::make_shared<ConnectionInfo>();
   info->connect_time = shared_.clock.Now();
@@ -194,14 +193,9 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
     info->admit_time = info->connect_time;
     info->version = 1;
   } else {
-    session->inbound =
-        std::make_unique<PendingInbound>(session->endpoint->max_message_bytes);
-    const MonotonicTime deadline =
-        shared_.clock.Monotonic() + session->endpoint->pending_timeout;
-    transport_.timers().Arm(session->timer, deadline, [this, slot] {
-      on_shard_.AssertHeld();
-      Close(slot, CloseCode::kNotAdmitted);
-    });
+    session->pending = std::make_unique<Session::Pending>(
+        Session::Pending{std::move(handshake->pending),
+                         PendingInbound(session->endpoint->max_message_bytes)});
   }
   sessions_[slot] = std::move(session);
   const ConnectionInfoPtr shared = info;
@@ -212,7 +206,15 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
     Close(slot, CloseCode::kGoingAway);
     return shared->id;
   }
-  if (shared->identity == nullptr) return shared->id;
+  if (shared->identity == nullptr) {
+    ArmTimer(slot,
+             shared_.clock.Monotonic() + handshake->endpoint->pending_timeout,
+             [this, slot] {
+               on_shard_.AssertHeld();
+               Close(slot, CloseCode::kNotAdmitted);
+             });
+    return shared->id;
+  }
   // Asked in CheckHandshake already. Asked again in the task that registers
   // the connection, so that a revocation's scan finds it, or this its fence.
   if (!CheckBinding(*shared, handshake->verified_at_epoch).ok()) {
@@ -233,7 +235,8 @@ void Shard::OnMessage(Slot slot, Opcode opcode, std::string payload) {
       stats_.messages_in_dropped.Add();
       return;
     case ConnectionState::kPending:
-      if (!sessions_[slot]->inbound->Push({opcode, std::move(payload)})) {
+      if (!sessions_[slot]->pending->inbound.Push(
+              {opcode, std::move(payload)})) {
         Close(slot, CloseCode::kPolicy);
       }
       return;
@@ -286,10 +289,9 @@ void Shard::Reply(Slot slot, absl::string_view text) {
 bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
   if (Info(slot).state == ConnectionState::kClosing) return false;
   Session& session = *sessions_[slot];
-  session.timer.Cancel();
+  session.timer.reset();
   session.account.Release();
-  session.pending.Release();
-  session.inbound.reset();
+  session.pending.reset();
   ConnectionInfo info = Info(slot);
   info.state = ConnectionState::kClosing;
   info.close_code = code;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -115,12 +116,16 @@ class Shard {
  private:
   // What the shard keeps of a connection beside its ConnectionInfo.
   struct Session {
-    SettingsPtr settings;
-    const EndpointSettings* endpoint;  // within settings
+    struct Pending {
+      PendingLease lease;
+      PendingInbound inbound;
+    };
+    std::shared_ptr<const EndpointSettings> endpoint;  // keeps its Settings
     AccountLease account;
-    PendingLease pending;
-    std::unique_ptr<PendingInbound> inbound;  // while it is pending
-    Timer timer;  // the pending deadline, then the expiry of the identity
+    std::unique_ptr<Pending> pending;  // while it is
+    // For the pending deadline, then for the expiry of the identity. Most idle
+    // connections wait for neither.
+    std::unique_ptr<Timer> timer;
     int bad_envelopes = 0;
   };
 
@@ -156,6 +161,8 @@ class Shard {
   // Bound becomes admitted: takes a place of the account, hands over what the
   // client sent meanwhile. Over the account's limit it closes with 4004.
   absl::Status AdmitBound(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void ArmTimer(Slot slot, MonotonicTime at, std::function<void()> fire)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void ArmExpiry(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void HandleMessage(Slot slot, Opcode opcode, absl::string_view payload)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
@@ -181,7 +188,7 @@ class Shard {
                                     std::vector<Slot>& scratch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // Labels and groups after a bulk update; false when they would pass a limit.
-  static bool Apply(const BulkUpdateCommand& command, Identity& identity);
+  static bool Apply(const BulkUpdateCommand& command, IdentityFields& identity);
   // An update may have turned the connection into one that a filter covers.
   void CloseIfCovered(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void DrainSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);

@@ -91,7 +91,7 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Admit(const ConnectionId& id) {
 
 absl::Status Shard::AdmitBound(Slot slot) {
   Session& session = *sessions_[slot];
-  const std::string account_id = Info(slot).identity->account_id;
+  const std::string account_id = std::string(Info(slot).identity->account_id());
   session.account = shared_.caps.JoinAccount(Info(slot).ns, account_id);
   if (!session.account) {
     Close(slot, CloseCode::kConnectionLimit);
@@ -104,36 +104,38 @@ absl::Status Shard::AdmitBound(Slot slot) {
   info.state = ConnectionState::kAdmitted;
   info.admit_time = shared_.clock.Now();
   Change(slot, std::move(info));
-  session.pending.Release();
-  session.timer.Cancel();
+  const std::unique_ptr<Session::Pending> waiting = std::move(session.pending);
+  waiting->lease.Release();
   ArmExpiry(slot);
 
-  const std::unique_ptr<PendingInbound> waiting = std::move(session.inbound);
-  for (const InboundMessage& m : waiting->Take()) {
+  for (const InboundMessage& m : waiting->inbound.Take()) {
     if (Info(slot).state != ConnectionState::kAdmitted) break;
     HandleMessage(slot, m.opcode, m.payload);
   }
   return absl::OkStatus();
 }
 
+void Shard::ArmTimer(Slot slot, MonotonicTime at, std::function<void()> fire) {
+  std::unique_ptr<Timer>& timer = sessions_[slot]->timer;
+  if (timer == nullptr) timer = std::make_unique<Timer>();
+  transport_.timers().Arm(*timer, at, std::move(fire));
+}
+
 void Shard::ArmExpiry(Slot slot) {
-  Session& session = *sessions_[slot];
-  session.timer.Cancel();
-  const auto& expires = Info(slot).identity->expires_at;
-  if (!expires) return;
+  const auto expires = Info(slot).identity->expires_at();
+  if (!expires) return sessions_[slot]->timer.reset();
   const absl::Duration left = *expires - shared_.clock.Now();
   // At most a day at once: the wall clock may be set meanwhile.
   const auto wait = std::chrono::milliseconds(absl::ToInt64Milliseconds(
       std::clamp(left, absl::ZeroDuration(), absl::Hours(24))));
-  transport_.timers().Arm(
-      session.timer, shared_.clock.Monotonic() + wait, [this, slot] {
-        on_shard_.AssertHeld();
-        if (*Info(slot).identity->expires_at <= shared_.clock.Now()) {
-          Close(slot, CloseCode::kExpired);
-        } else {
-          ArmExpiry(slot);
-        }
-      });
+  ArmTimer(slot, shared_.clock.Monotonic() + wait, [this, slot] {
+    on_shard_.AssertHeld();
+    if (*Info(slot).identity->expires_at() <= shared_.clock.Now()) {
+      Close(slot, CloseCode::kExpired);
+    } else {
+      ArmExpiry(slot);
+    }
+  });
 }
 
 absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
@@ -149,10 +151,11 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
                       "VERSION_MISMATCH",
                       {{"version", absl::StrCat(info.version)}});
   }
-  auto identity = std::make_shared<Identity>(*info.identity);
-  if (command.labels) identity->labels = *command.labels;
-  if (command.groups) identity->groups = *command.groups;
-  if (command.expires_at) identity->expires_at = *command.expires_at;
+  IdentityFields fields = info.identity->fields();
+  if (command.labels) fields.labels = *command.labels;
+  if (command.groups) fields.groups = *command.groups;
+  if (command.expires_at) fields.expires_at = *command.expires_at;
+  IdentityPtr identity = Identity::Make(fields);
   if (*identity != *info.identity) {
     info.identity = std::move(identity);
     ++info.version;
@@ -170,7 +173,7 @@ void Shard::CloseIfCovered(Slot slot) {
   }
 }
 
-bool Shard::Apply(const BulkUpdateCommand& command, Identity& identity) {
+bool Shard::Apply(const BulkUpdateCommand& command, IdentityFields& identity) {
   auto& groups = identity.groups;
   std::erase_if(groups, [&](const std::string& g) {
     return std::find(command.remove_groups.begin(), command.remove_groups.end(),
@@ -204,11 +207,12 @@ BulkUpdateResult Shard::UpdateFiltered(const BulkUpdateCommand& command) {
     ConnectionInfo info = Info(slot);
     if (info.identity == nullptr) continue;
     ++result.matched;
-    auto identity = std::make_shared<Identity>(*info.identity);
-    if (!Apply(command, *identity)) {
+    IdentityFields fields = info.identity->fields();
+    if (!Apply(command, fields)) {
       ++result.over_limit;
       continue;
     }
+    IdentityPtr identity = Identity::Make(fields);
     if (*identity == *info.identity) continue;
     ++result.updated;
     info.identity = std::move(identity);

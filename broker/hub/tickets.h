@@ -25,7 +25,7 @@ namespace broker {
 // What a ticket carries.
 struct Ticket {
   std::string ns;
-  std::shared_ptr<const Identity> identity;
+  IdentityPtr identity;
   uint64_t verified_at_epoch = 0;
   MonotonicTime expires;
   std::vector<std::string> allowed_origins;  // empty: any

@@ -10,12 +10,12 @@ bool RevocationTarget::Covers(const ConnectionInfo& c) const {
   if (c.identity == nullptr) return false;
   switch (kind) {
     case Kind::kSession:
-      return c.identity->token_hash == key;
+      return c.identity->token_hash() == key;
     case Kind::kToken:
-      return c.identity->api_token_id == key;
+      return c.identity->api_token_id() == key;
     case Kind::kAccount:
-      return c.identity->account_id == key &&
-             !(keep_token_hash && c.identity->token_hash == keep_token_hash);
+      return c.identity->account_id() == key &&
+             !(keep_token_hash && c.identity->token_hash() == keep_token_hash);
     case Kind::kFilter:
       break;
   }
@@ -77,20 +77,18 @@ const Fence* FenceSet::FindRefusing(const std::vector<FencePtr>& fences,
 const Fence* FenceSet::FindRefusing(const ConnectionInfo& c,
                                     uint64_t verified_at_epoch,
                                     MonotonicTime now) const {
-  const auto in_keys = [&](const ByKey& keys, const std::string& key) {
+  const auto in_keys = [&](const ByKey& keys, absl::string_view key) {
     const auto it = keys.find(key);
     return it == keys.end()
                ? nullptr
                : FindRefusing(it->second, c, verified_at_epoch, now);
   };
   const Identity& identity = *c.identity;
-  const Fence* found = in_keys(by_account_, identity.account_id);
-  if (found == nullptr && identity.token_hash) {
-    found = in_keys(by_session_, *identity.token_hash);
-  }
-  if (found == nullptr && identity.api_token_id) {
-    found = in_keys(by_token_, *identity.api_token_id);
-  }
+  const Fence* found = in_keys(by_account_, identity.account_id());
+  const auto session = identity.token_hash();
+  if (found == nullptr && session) found = in_keys(by_session_, *session);
+  const auto token = identity.api_token_id();
+  if (found == nullptr && token) found = in_keys(by_token_, *token);
   if (found == nullptr) {
     found = FindRefusing(filters_, c, verified_at_epoch, now);
   }

@@ -7,67 +7,71 @@ namespace broker {
 
 // ---- membership -----------------------------------------------------------
 
-void Registry::Join(Slot slot, SlotSet& set) {
-  entries_[slot].memberships.push_back(
-      {&set, static_cast<uint32_t>(set.slots.size())});
-  set.slots.push_back(slot);
+Registry::Keys Registry::KeysOf(const ConnectionInfo& info) {
+  Keys keys;
+  if (info.identity == nullptr) return keys;
+  const Identity& identity = *info.identity;
+  keys.push_back({IndexedField::kAccountId, identity.account_id()});
+  if (const auto key = identity.token_hash()) {
+    keys.push_back({IndexedField::kTokenHash, *key});
+  }
+  if (const auto key = identity.api_token_id()) {
+    keys.push_back({IndexedField::kApiTokenId, *key});
+  }
+  for (size_t i = 0; i < identity.group_count(); ++i) {
+    keys.push_back({IndexedField::kGroup, identity.group(i)});
+  }
+  return keys;
 }
 
-void Registry::Leave(Slot slot, size_t membership) {
-  const Membership m = entries_[slot].memberships[membership];
+Registry::Membership Registry::Join(Slot slot, SlotSet& set) {
+  set.slots.push_back(slot);
+  return {&set, static_cast<uint32_t>(set.slots.size() - 1)};
+}
+
+void Registry::Leave(const Membership& membership) {
+  SlotSet& set = *membership.set;
   // The last one moves into the gap, and is told so.
-  const Slot moved = m.set->slots.back();
-  m.set->slots[m.place] = moved;
-  m.set->slots.pop_back();
+  const Slot moved = set.slots.back();
+  set.slots[membership.place] = moved;
+  set.slots.pop_back();
   for (Membership& other : entries_[moved].memberships) {
-    if (other.set == m.set) other.place = m.place;
+    if (other.set == &set) other.place = membership.place;
   }
 }
 
-void Registry::LeaveKey(Slot slot, size_t membership, ByKey& index,
-                        const std::string& key) {
-  const SlotSet* set = entries_[slot].memberships[membership].set;
-  Leave(slot, membership);
-  if (set->slots.empty()) index.erase(key);
+void Registry::MoveTo(Slot slot, ConnectionState state) {
+  Entry& entry = entries_[slot];
+  states_[slot] = state;
+  SlotSet& to = entry.ns->In(state);
+  Membership& by_state = entry.memberships.front();
+  if (by_state.set == &to) return;
+  Leave(by_state);
+  by_state = Join(slot, to);
 }
 
-void Registry::JoinKey(Slot slot, ByKey& index, const std::string& key) {
-  Join(slot, index[key]);
-}
-
-// In one fixed order, which LeaveIndexes relies on.
-void Registry::JoinIndexes(Slot slot) {
+void Registry::ChangeKeys(Slot slot, const Keys& before, const Keys& after) {
   Entry& entry = entries_[slot];
   Namespace& ns = *entry.ns;
-  states_[slot] = entry.info->state;
-  Join(slot, ns.by_state[static_cast<size_t>(entry.info->state)]);
-  if (entry.info->identity == nullptr) return;
-  const Identity& identity = *entry.info->identity;
-  JoinKey(slot, ns.by_account, identity.account_id);
-  if (identity.token_hash) JoinKey(slot, ns.by_session, *identity.token_hash);
-  if (identity.api_token_id) JoinKey(slot, ns.by_token, *identity.api_token_id);
-  for (const std::string& g : identity.groups) JoinKey(slot, ns.by_group, g);
-}
-
-void Registry::LeaveIndexes(Slot slot) {
-  Entry& entry = entries_[slot];
-  size_t at = 0;
-  Leave(slot, at++);
-  if (entry.info->identity != nullptr) {
-    Namespace& ns = *entry.ns;
-    const Identity& identity = *entry.info->identity;
-    LeaveKey(slot, at++, ns.by_account, identity.account_id);
-    if (identity.token_hash) {
-      LeaveKey(slot, at++, ns.by_session, *identity.token_hash);
-    }
-    if (identity.api_token_id) {
-      LeaveKey(slot, at++, ns.by_token, *identity.api_token_id);
-    }
-    for (const std::string& g : identity.groups) {
-      LeaveKey(slot, at++, ns.by_group, g);
+  Memberships next = {entry.memberships.front()};
+  auto old = before.begin();
+  auto kept = entry.memberships.begin() + 1;  // that of `old`
+  for (auto key = after.begin(); old != before.end() || key != after.end();) {
+    if (key == after.end() || (old != before.end() && *old < *key)) {
+      const Membership left = *kept++;
+      Leave(left);
+      if (left.set->slots.empty()) ns.By(old->field).erase(old->text);
+      ++old;
+    } else if (old == before.end() || *key < *old) {
+      next.push_back(Join(slot, ns.By(key->field)[key->text]));
+      ++key;
+    } else {
+      next.push_back(*kept++);
+      ++old;
+      ++key;
     }
   }
-  entry.memberships.clear();
+  entry.memberships = std::move(next);
 }
 
 void Registry::Insert(Slot slot, ConnectionInfoPtr info) {
@@ -79,42 +83,39 @@ void Registry::Insert(Slot slot, ConnectionInfoPtr info) {
   Entry& entry = entries_[slot];
   entry.ns = &namespaces_[info->ns];
   entry.ns->by_id[info->id] = slot;
+  states_[slot] = info->state;
+  entry.memberships = {Join(slot, entry.ns->In(info->state))};
+  ChangeKeys(slot, {}, KeysOf(*info));
   entry.info = std::move(info);
-  JoinIndexes(slot);
   ++size_;
 }
 
 void Registry::Replace(Slot slot, ConnectionInfoPtr info) {
   Entry& entry = entries_[slot];
-  if (entry.info->identity == info->identity) {
-    // Only the state may differ: one set to leave and one to join.
-    Membership& by_state = entry.memberships.front();
-    SlotSet& to = entry.ns->by_state[static_cast<size_t>(info->state)];
-    states_[slot] = info->state;
-    if (by_state.set != &to) {
-      Leave(slot, 0);
-      by_state.set = &to;
-      by_state.place = static_cast<uint32_t>(to.slots.size());
-      to.slots.push_back(slot);
-    }
-    entry.info = std::move(info);
-    return;
+  MoveTo(slot, info->state);
+  if (entry.info->identity != info->identity) {
+    ChangeKeys(slot, KeysOf(*entry.info), KeysOf(*info));
   }
-  LeaveIndexes(slot);
   entry.info = std::move(info);
-  JoinIndexes(slot);
 }
 
 void Registry::Erase(Slot slot) {
-  LeaveIndexes(slot);
   Entry& entry = entries_[slot];
+  ChangeKeys(slot, KeysOf(*entry.info), {});
+  Leave(entry.memberships.front());
   entry.ns->by_id.erase(entry.info->id);
-  entry.info = nullptr;
-  entry.ns = nullptr;
+  entry = {};
   --size_;
 }
 
 // ---- looking --------------------------------------------------------------
+
+const Registry::SlotSet* Registry::Namespace::Find(
+    IndexedField field, absl::string_view key) const {
+  const ByKey& index = by_key[static_cast<size_t>(field)];
+  const auto it = index.find(key);
+  return it == index.end() ? nullptr : &it->second;
+}
 
 const Registry::Namespace* Registry::FindNamespace(absl::string_view ns) const {
   const auto it = namespaces_.find(ns);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -19,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "broker/core/identity.h"
+#include "broker/filter/pin.h"
 #include "broker/filter/predicate.h"
 #include "broker/registry/fence.h"
 #include "broker/registry/slot.h"
@@ -104,33 +106,48 @@ class Registry {
   };
   using ByKey = absl::node_hash_map<std::string, SlotSet>;
   struct Namespace {
+    SlotSet& In(ConnectionState state) {
+      return by_state[static_cast<size_t>(state)];
+    }
+    ByKey& By(IndexedField field) { return by_key[static_cast<size_t>(field)]; }
+    // Null when there is none.
+    const SlotSet* Find(IndexedField field, absl::string_view key) const;
+
     std::array<SlotSet, 3> by_state;
-    ByKey by_account;
-    ByKey by_session;
-    ByKey by_token;
-    ByKey by_group;
+    std::array<ByKey, kIdentityIndexes> by_key;
     absl::btree_map<ConnectionId, Slot> by_id;
+  };
+  // What an identity has in an index. The text is the identity's own.
+  struct Key {
+    IndexedField field;
+    absl::string_view text;
+    friend bool operator<(const Key& a, const Key& b) {
+      return std::tie(a.field, a.text) < std::tie(b.field, b.text);
+    }
   };
   struct Membership {
     SlotSet* set;
     uint32_t place;
   };
+  // The state, the account, a session or a token, two groups.
+  using Memberships = absl::InlinedVector<Membership, 5>;
+  using Keys = absl::InlinedVector<Key, 5>;
   struct Entry {
     ConnectionInfoPtr info;
     Namespace* ns = nullptr;
-    // The state, the account, a session or a token, two groups.
-    absl::InlinedVector<Membership, 5> memberships;
+    Memberships memberships;  // of the state, then of KeysOf the info
   };
 
-  void Join(Slot slot, SlotSet& set);
-  void Leave(Slot slot, size_t membership);
-  // The same, and drops the set when it is empty.
-  void LeaveKey(Slot slot, size_t membership, ByKey& index,
-                const std::string& key);
-  void LeaveIndexes(Slot slot);
-  void JoinIndexes(Slot slot);
-  void JoinKey(Slot slot, ByKey& index, const std::string& key);
-  static const SlotSet* FindSet(const Namespace& ns, const PinTerm& term);
+  // In an order in which two lists can be merged: that of the indexes, and of
+  // the texts within one.
+  static Keys KeysOf(const ConnectionInfo& info);
+  static Membership Join(Slot slot, SlotSet& set);
+  void Leave(const Membership& membership);
+  void MoveTo(Slot slot, ConnectionState state);
+  // Leaves the sets that are in `before` only, which is KeysOf the entry's
+  // info, and joins those that are in `after` only. The others it does not
+  // touch, so that it costs in proportion to the change.
+  void ChangeKeys(Slot slot, const Keys& before, const Keys& after);
   void SelectIn(const Namespace& ns, const Predicate& predicate, States states,
                 std::vector<Slot>& out) const;
   // The candidates of the cheapest pin, each once; false when looking at every

@@ -10,27 +10,6 @@
 
 namespace broker {
 
-const Registry::SlotSet* Registry::FindSet(const Namespace& ns,
-                                           const PinTerm& term) {
-  const auto in = [&](const ByKey& index) -> const SlotSet* {
-    const auto it = index.find(term.value);
-    return it == index.end() ? nullptr : &it->second;
-  };
-  switch (term.field) {
-    case IndexedField::kAccountId:
-      return in(ns.by_account);
-    case IndexedField::kTokenHash:
-      return in(ns.by_session);
-    case IndexedField::kApiTokenId:
-      return in(ns.by_token);
-    case IndexedField::kGroup:
-      return in(ns.by_group);
-    case IndexedField::kConnectionId:
-      break;  // by_id is no SlotSet: see Candidates.
-  }
-  return nullptr;
-}
-
 bool Registry::Candidates(const Namespace& ns, const Predicate& predicate,
                           std::vector<Slot>& out) const {
   const auto cost = [&](const Pin& pin) {
@@ -38,7 +17,7 @@ bool Registry::Candidates(const Namespace& ns, const Predicate& predicate,
     for (const PinTerm& term : pin) {
       if (term.field == IndexedField::kConnectionId) {
         ++sum;
-      } else if (const SlotSet* set = FindSet(ns, term)) {
+      } else if (const SlotSet* set = ns.Find(term.field, term.value)) {
         sum += set->slots.size();
       }
     }
@@ -58,7 +37,7 @@ bool Registry::Candidates(const Namespace& ns, const Predicate& predicate,
       const absl::StatusOr<Uuid> id = Uuid::Parse(term.value);
       const auto it = id.ok() ? ns.by_id.find(*id) : ns.by_id.end();
       if (it != ns.by_id.end()) out.push_back(it->second);
-    } else if (const SlotSet* set = FindSet(ns, term)) {
+    } else if (const SlotSet* set = ns.Find(term.field, term.value)) {
       out.insert(out.end(), set->slots.begin(), set->slots.end());
     }
   }
@@ -114,9 +93,8 @@ void Registry::Select(const RevocationTarget& target, States states,
            : kind == RevocationTarget::Kind::kToken ? IndexedField::kApiTokenId
                                                     : IndexedField::kAccountId;
   };
-  const PinTerm term{kField(target.kind), target.key};
   for (const auto& [name, space] : namespaces_) {
-    const SlotSet* set = FindSet(space, term);
+    const SlotSet* set = space.Find(kField(target.kind), target.key);
     if (set == nullptr) continue;
     for (const Slot slot : set->slots) {
       if (states.Has(states_[slot]) && target.Covers(*entries_[slot].info)) {
@@ -130,9 +108,9 @@ void Registry::SelectAccount(absl::string_view ns, absl::string_view account_id,
                              States states, std::vector<Slot>& out) const {
   const Namespace* space = FindNamespace(ns);
   if (space == nullptr) return;
-  const auto it = space->by_account.find(account_id);
-  if (it == space->by_account.end()) return;
-  for (const Slot slot : it->second.slots) {
+  const SlotSet* set = space->Find(IndexedField::kAccountId, account_id);
+  if (set == nullptr) return;
+  for (const Slot slot : set->slots) {
     if (states.Has(states_[slot])) out.push_back(slot);
   }
 }

@@ -1,13 +1,15 @@
 #include "broker/ws/engine.h"
 
-#include <algorithm>
+#include <sys/uio.h>
+
+#include <array>
 #include <atomic>
-#include <cstring>
 #include <string>
+#include <system_error>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "broker/session/close_code.h"
+#include "broker/ws/frame_lengths.h"
 #include "broker/ws/socket.h"
 #include "broker/ws/websocketpp_config.h"
 
@@ -15,32 +17,17 @@ namespace broker {
 namespace {
 
 namespace opcode = websocketpp::frame::opcode;
-using Connection = EngineServer::connection_type;
+namespace close_status = websocketpp::close::status;
+
+constexpr EngineMessageFactory kMessages;
+// It has no state either.
+EngineConfig::rng_type no_random;
+
+// websocketpp finds out about byte order when it first needs it, which would be
+// a data race between shards: here it is before there are any.
+[[maybe_unused]] const uint64_t byte_order = websocketpp::lib::net::_htonll(1);
 
 std::atomic<int64_t> live{0};
-
-Connection& Down(EngineTransport& transport) {
-  return static_cast<Connection&>(transport);
-}
-
-Connection& Get(const websocketpp::connection_hdl& handle) {
-  // The handler's caller is a member of the connection, so it is alive.
-  return *static_cast<Connection*>(handle.lock().get());
-}
-
-void Deliver(Connection& connection, absl::string_view data) {
-  while (!data.empty() && connection.read_into != nullptr) {
-    const size_t size = std::min(data.size(), connection.read_size);
-    std::memcpy(std::exchange(connection.read_into, nullptr), data.data(),
-                size);
-    data.remove_prefix(size);
-    if (connection.first_reader) {
-      std::exchange(connection.first_reader, nullptr)({}, size);
-    } else {
-      (*connection.reader)({}, size);
-    }
-  }
-}
 
 // A sequence that its last bytes began and did not end. websocketpp looks for
 // one only when the last frame is not a continuation.
@@ -58,144 +45,192 @@ bool EndsInsideCodePoint(absl::string_view text) {
   return false;
 }
 
-void CloseWith(Connection& connection, CloseCode code) {
-  std::error_code ignored;
-  connection.close(static_cast<uint16_t>(code), std::string(CloseReason(code)),
-                   ignored);
-}
-
-// A handler that throws costs its connection, not the process.
-template <typename Handler>
-void Guarded(Connection& connection, Handler handler) {
-  try {
-    handler();
-  } catch (...) {
-    CloseWith(connection, CloseCode::kInternal);
-  }
-}
-
-// The connection is open: what only its handshake needed is freed. websocketpp
-// has no other way to let go of it.
-void DropHandshake(Connection& connection) {
-  const auto request = std::move(
-      const_cast<EngineConfig::request_type&>(connection.get_request()));
-  const auto response = std::move(
-      const_cast<EngineConfig::response_type&>(connection.get_response()));
-  connection.set_uri(nullptr);
-}
-
-void HandleMessage(Connection& connection, EngineMessage& message) {
-  const bool text = message.get_opcode() == opcode::text;
-  std::string& payload = message.get_raw_payload();
-  if (text && EndsInsideCodePoint(payload)) {
-    return CloseWith(connection, CloseCode::kBadUtf8);
-  }
-  connection.socket->EngineGotMessage(text ? Opcode::kText : Opcode::kBinary,
-                                      std::move(payload));
+// The 101. The request that websocketpp gets to see has only what it answers
+// to; ReadHead has checked the rest.
+std::string SwitchingProtocols(const EngineProcessor& processor,
+                               const Upgrade& upgrade) {
+  EngineConfig::request_type request;
+  request.replace_header("Sec-WebSocket-Key", upgrade.key);
+  EngineConfig::response_type response;
+  response.set_version("HTTP/1.1");
+  response.set_status(websocketpp::http::status_code::switching_protocols);
+  processor.process_handshake(
+      request, upgrade.subprotocol ? std::string(kSubprotocol) : std::string(),
+      response);
+  return response.raw();
 }
 
 }  // namespace
 
-// ---- what websocketpp asks of a transport ----------------------------------
-
-void EngineTransport::WriteHead(const char* data, size_t size) {
-  const iovec part{const_cast<char*>(data), size};
-  socket->EngineWroteHead(part);
-}
-
-void EngineTransport::WriteFrame(
-    const websocketpp::transport::buffer& header,
-    const websocketpp::transport::buffer& payload) {
-  const iovec parts[] = {{const_cast<char*>(header.buf), header.len},
-                         {const_cast<char*>(payload.buf), payload.len}};
-  if ((header.buf[0] & 0x0f) != opcode::close) {
-    return socket->EngineWroteFrame(parts);
+class Engine::Connection {
+ public:
+  Connection(Socket& socket, uint64_t max_message_bytes)
+      : socket_(socket),
+        processor_(/*secure=*/false, /*p_is_server=*/true, &kMessages,
+                   no_random) {
+    processor_.set_max_message_size(max_message_bytes);
+    live.fetch_add(1, std::memory_order_relaxed);
   }
-  const auto byte = [&](size_t i) {
-    return static_cast<uint8_t>(payload.buf[i]);
+  ~Connection() { live.fetch_sub(1, std::memory_order_relaxed); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void Start(const Upgrade& upgrade) {
+    std::string head = SwitchingProtocols(processor_, upgrade);
+    socket_.EngineWroteHead({head.data(), head.size()});
+    Guarded([this] { socket_.EngineOpened(); });
+  }
+
+  void Feed(absl::Span<char> data) {
+    if (!lengths_.Accept({data.data(), data.size()})) {
+      return Fail(CloseCode::kProtocolError);
+    }
+    while (!data.empty() && state_ != State::kEnded) {
+      std::error_code error;
+      const size_t taken = processor_.consume(
+          reinterpret_cast<uint8_t*>(data.data()), data.size(), error);
+      if (error) {
+        return Fail(websocketpp::processor::error::to_ws(error),
+                    error.message());
+      }
+      data.remove_prefix(taken);
+      if (processor_.ready()) HandleMessage(*processor_.get_message());
+    }
+  }
+
+  bool Close(uint16_t code, const std::string& reason) {
+    if (state_ != State::kOpen) return false;
+    state_ = State::kClosing;
+    const auto frame = std::make_shared<EngineMessage>();
+    if (processor_.prepare_close(code, reason, frame)) return false;
+    socket_.EngineWroteClose(PartsOf(*frame), code);
+    // Who broke the protocol is not expected to answer.
+    if (close_status::terminal(code)) End();
+    return true;
+  }
+
+  void End() {
+    if (std::exchange(state_, State::kEnded) == State::kEnded) return;
+    socket_.EngineEnded();
+  }
+
+ private:
+  enum class State : uint8_t {
+    kOpen,
+    kClosing,  // a close frame is written, and the client's is awaited
+    kEnded,    // nothing more is said or heard
   };
-  const int code = payload.len < 2 ? 1005 : byte(0) << 8 | byte(1);
-  socket->EngineWroteClose(parts, static_cast<uint16_t>(code));
-}
 
-void EngineTransport::End() { socket->EngineEnded(); }
+  // Header and payload.
+  static std::array<iovec, 2> PartsOf(EngineMessage& frame) {
+    std::string& payload = frame.get_raw_payload();
+    return {{{const_cast<char*>(frame.get_header().data()),
+              frame.get_header().size()},
+             {payload.data(), payload.size()}}};
+  }
 
-// ---- the engine ------------------------------------------------------------
+  // It cannot go on; mostly because the client broke the protocol.
+  void Fail(uint16_t code, const std::string& reason) {
+    Close(code, reason);
+    End();
+  }
+  void Fail(CloseCode code) {
+    Fail(static_cast<uint16_t>(code), std::string(CloseReason(code)));
+  }
 
-struct Engine::Server {
-  EngineServer endpoint;
+  // A handler that throws costs its connection, not the process.
+  template <typename Handler>
+  void Guarded(Handler handler) {
+    try {
+      handler();
+    } catch (...) {
+      Fail(CloseCode::kInternal);
+    }
+  }
+
+  void HandleMessage(EngineMessage& message) {
+    switch (message.get_opcode()) {
+      case opcode::close:
+        return HandleClose(message.get_payload());
+      case opcode::ping:
+        return HandlePing(message.get_payload());
+      case opcode::text:
+      case opcode::binary:
+        return HandleData(message);
+      default:
+        return;  // a pong: to have been heard is what matters
+    }
+  }
+
+  void HandleData(EngineMessage& message) {
+    if (state_ != State::kOpen) return;
+    const bool text = message.get_opcode() == opcode::text;
+    std::string& payload = message.get_raw_payload();
+    if (text && EndsInsideCodePoint(payload)) {
+      return Fail(CloseCode::kBadUtf8);
+    }
+    Guarded([&] {
+      socket_.EngineGotMessage(text ? Opcode::kText : Opcode::kBinary,
+                               std::move(payload));
+    });
+  }
+
+  void HandlePing(const std::string& payload) {
+    if (state_ != State::kOpen) return;
+    bool answer = false;
+    Guarded([&] { answer = socket_.EngineGotPing(); });
+    if (!answer || state_ != State::kOpen) return;
+    const auto pong = std::make_shared<EngineMessage>();
+    if (processor_.prepare_pong(payload, pong)) return;
+    socket_.EngineWroteFrame(PartsOf(*pong));
+  }
+
+  // Echoes the code, unless this is the echo of ours. Either way it is over.
+  void HandleClose(const std::string& payload) {
+    std::error_code error;
+    uint16_t code = websocketpp::close::extract_code(payload, error);
+    if (error) return Fail(close_status::protocol_error, "Invalid close code");
+    const std::string reason =
+        websocketpp::close::extract_reason(payload, error);
+    if (error) {
+      return Fail(close_status::protocol_error, "Invalid close reason");
+    }
+    if (code == close_status::no_status) code = close_status::normal;
+    Close(code, reason);
+    End();
+  }
+
+  Socket& socket_;
+  State state_ = State::kOpen;
+  FrameLengths lengths_;
+  EngineProcessor processor_;
 };
 
-Engine::Engine() : server_(std::make_unique<Server>()) {
-  // It is lazily initialised, and a data race if two threads do it first.
-  websocketpp::lib::net::_htonll(1);
-  EngineServer& endpoint = server_->endpoint;
-  endpoint.set_user_agent("");  // no Server header
-  endpoint.set_validate_handler([](const websocketpp::connection_hdl& handle) {
-    Connection& connection = Get(handle);
-    if (!connection.get_requested_subprotocols().empty()) {
-      std::error_code ignored;
-      connection.select_subprotocol(std::string(kSubprotocol), ignored);
-    }
-    return true;
-  });
-  endpoint.set_open_handler([](const websocketpp::connection_hdl& handle) {
-    Connection& connection = Get(handle);
-    DropHandshake(connection);
-    Guarded(connection, [&] { connection.socket->EngineOpened(); });
-  });
-  endpoint.set_message_handler([](const websocketpp::connection_hdl& handle,
-                                  const EngineMessage::ptr& message) {
-    Connection& connection = Get(handle);
-    Guarded(connection, [&] { HandleMessage(connection, *message); });
-  });
-  endpoint.set_ping_handler([](const websocketpp::connection_hdl& handle,
-                               const std::string&) {
-    Connection& connection = Get(handle);
-    bool answer = false;
-    Guarded(connection, [&] { answer = connection.socket->EngineGotPing(); });
-    return answer;
-  });
-}
-
+Engine::Engine() = default;
 Engine::~Engine() = default;
 
-EngineConnection Engine::Make(Socket& socket, uint64_t max_message_bytes) {
+void Engine::Start(Socket& socket, uint64_t max_message_bytes,
+                   const Upgrade& upgrade) {
   try {
-    std::shared_ptr<Connection> connection = server_->endpoint.get_connection();
-    connection->socket = &socket;
-    connection->set_max_message_size(max_message_bytes);
-    return connection;
+    connection_ = std::make_unique<Connection>(socket, max_message_bytes);
+    connection_->Start(upgrade);
   } catch (...) {
-    return nullptr;
+    socket.EngineEnded();
   }
 }
 
-void Engine::Start(EngineTransport& transport, const Upgrade& upgrade) {
+void Engine::Feed(absl::Span<char> data) {
   try {
-    Down(transport).start();
-    Deliver(Down(transport), PlainHead(upgrade));
+    connection_->Feed(data);
   } catch (...) {
-    transport.socket->EngineEnded();
+    connection_->End();
   }
 }
 
-void Engine::Feed(EngineTransport& transport, absl::string_view data) {
+bool Engine::Close(uint16_t code, absl::string_view reason) {
   try {
-    if (transport.lengths.Accept(data)) return Deliver(Down(transport), data);
-    CloseWith(Down(transport), CloseCode::kProtocolError);
-    transport.read_into = nullptr;
-  } catch (...) {
-    transport.socket->EngineEnded();
-  }
-}
-
-bool Engine::Close(EngineTransport& transport, uint16_t code,
-                   absl::string_view reason) {
-  try {
-    std::error_code error;
-    Down(transport).close(code, std::string(reason), error);
-    return !error;
+    return connection_ != nullptr &&
+           connection_->Close(code, std::string(reason));
   } catch (...) {
     return false;
   }
@@ -203,10 +238,6 @@ bool Engine::Close(EngineTransport& transport, uint16_t code,
 
 int64_t Engine::live_connections() {
   return live.load(std::memory_order_relaxed);
-}
-
-void Engine::CountConnection(int change) {
-  live.fetch_add(change, std::memory_order_relaxed);
 }
 
 }  // namespace broker

@@ -188,18 +188,6 @@ std::variant<Upgrade, Refusal> ReadHead(absl::string_view text) {
   return upgrade;
 }
 
-std::string PlainHead(const Upgrade& upgrade) {
-  return absl::StrCat(
-      "GET / HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n"
-      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-      "Sec-WebSocket-Key: ",
-      upgrade.key, "\r\n",
-      upgrade.subprotocol
-          ? absl::StrCat("Sec-WebSocket-Protocol: ", kSubprotocol, "\r\n")
-          : "",
-      "\r\n");
-}
-
 std::string Encode(const Refusal& refusal) {
   std::string head =
       absl::StrCat("HTTP/1.1 ", refusal.status, " ", StatusText(refusal.status),

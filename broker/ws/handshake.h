@@ -39,10 +39,6 @@ size_t FindHeadEnd(absl::string_view data, size_t seen);
 // Reads a whole head.
 std::variant<Upgrade, Refusal> ReadHead(absl::string_view head);
 
-// The request that websocketpp gets to see in the client's stead: only what was
-// checked.
-std::string PlainHead(const Upgrade& upgrade);
-
 // The answer as it goes on the wire.
 std::string Encode(const Refusal& refusal);
 

@@ -18,7 +18,6 @@
 #include "broker/hub/shard.h"
 #include "broker/hub/transport.h"
 #include "broker/ws/acceptor.h"
-#include "broker/ws/engine.h"
 #include "broker/ws/event_loop.h"
 #include "broker/ws/net.h"
 #include "broker/ws/tls_session.h"
@@ -61,7 +60,6 @@ class IoThread final : public Transport {
   Shard& shard() { return *shard_; }
   ShardStats& stats() { return shard_->stats(); }
   EventLoop& loop() { return loop_; }
-  Engine& engine() { return engine_; }
   // Every read of this shard lands here; good until the next one.
   char* read_buffer() { return read_buffer_.data(); }
 
@@ -108,7 +106,6 @@ class IoThread final : public Transport {
 
   ThreadRole on_thread_;
   EventLoop loop_;
-  Engine engine_ ABSL_GUARDED_BY(on_thread_);
   std::optional<Acceptor> acceptor_ ABSL_GUARDED_BY(on_thread_);
   Shard* shard_ = nullptr;  // set before the thread starts
 

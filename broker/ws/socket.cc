@@ -98,8 +98,9 @@ void Socket::Read() {
     } else {
       readable_ = hung_up_ || static_cast<size_t>(n) == IoThread::kReadBuffer;
       OnSignOfLife();
-      const absl::string_view data(io_.read_buffer(), static_cast<size_t>(n));
-      tls_ != nullptr ? ReceiveTls(data) : Receive(data);
+      const auto size = static_cast<size_t>(n);
+      tls_ != nullptr ? ReceiveTls({io_.read_buffer(), size})
+                      : Receive({io_.read_buffer(), size});
     }
   }
 }
@@ -112,7 +113,7 @@ void Socket::OnEof() {
 }
 
 void Socket::ReceiveTls(absl::string_view ciphertext) {
-  const auto received = tls_->Receive(ciphertext, [&](absl::string_view data) {
+  const auto received = tls_->Receive(ciphertext, [&](absl::Span<char> data) {
     Receive(data);
     return phase_ != Phase::kGone;
   });
@@ -140,14 +141,14 @@ void Socket::OnTlsFailure() {
   EngineEnded();
 }
 
-void Socket::Receive(absl::string_view data) {
+void Socket::Receive(absl::Span<char> data) {
   io_.stats().bytes_in.Add(data.size());
   if (phase_ == Phase::kHead) {
-    ReceiveHead(data);
+    ReceiveHead({data.data(), data.size()});
   } else if (phase_ == Phase::kAsked) {
     opening_->behind_head.append(data.data(), data.size());  // of this read
-  } else if (engine_ != nullptr && !engine_ended_) {
-    io_.engine().Feed(*engine_, data);
+  } else if (!engine_ended_) {
+    engine_.Feed(data);
   }
 }
 
@@ -214,14 +215,12 @@ void Socket::OnAnswer(HandshakeAnswer answer) {
 
 void Socket::Accept() {
   const Upgrade upgrade = std::move(opening_->upgrade);
-  const std::string behind_head = std::move(opening_->behind_head);
+  std::string behind_head = std::move(opening_->behind_head);
   endpoint_ = opening_->handshake->endpoint;
-  engine_ = io_.engine().Make(*this, endpoint_->max_message_bytes);
-  if (engine_ == nullptr) return EndLater();
   slot_ =
       io_.Join(*this, tls_ == nullptr ? fd_ : -1, endpoint_->max_outbox_bytes);
-  io_.engine().Start(*engine_, upgrade);
-  if (!behind_head.empty()) Receive(behind_head);
+  engine_.Start(*this, endpoint_->max_message_bytes, upgrade);
+  if (!behind_head.empty()) Receive(absl::MakeSpan(behind_head));
 }
 
 void Socket::Refuse(const Refusal& refusal) {

@@ -90,7 +90,7 @@ class Socket {
   void Read();
   void ReceiveTls(absl::string_view ciphertext);
   void OnTlsFailure();
-  void Receive(absl::string_view data);
+  void Receive(absl::Span<char> data);
   void ReceiveHead(absl::string_view data);
   void Ask();
   void OnAnswer(HandshakeAnswer answer);
@@ -158,7 +158,7 @@ class Socket {
   uint64_t accounted_ = 0;  // of queued()
   uint64_t peak_ = 0;       // of queued()
   std::unique_ptr<TlsSession> tls_;
-  EngineConnection engine_;
+  Engine engine_;
   SocketLease lease_;
   Timer timer_;
 

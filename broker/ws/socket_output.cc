@@ -183,8 +183,8 @@ void Socket::CloseNow() {
   outbox_.Discard();
   Account();
   BeginClosing();
-  if (!io_.engine().Close(*engine_, static_cast<uint16_t>(close_code_),
-                          CloseReason(close_code_))) {
+  if (!engine_.Close(static_cast<uint16_t>(close_code_),
+                     CloseReason(close_code_))) {
     EngineEnded();
   }
 }

@@ -85,7 +85,7 @@ TlsSession::~TlsSession() { SSL_free(ssl_); }
 
 TlsSession::Received TlsSession::Receive(
     absl::string_view ciphertext,
-    absl::FunctionRef<bool(absl::string_view)> sink) {
+    absl::FunctionRef<bool(absl::Span<char>)> sink) {
   if (failed_) return Received::kOk;
   if (!std::exchange(begun_, true) &&
       absl::ascii_isalpha(static_cast<unsigned char>(ciphertext[0]))) {

@@ -19,6 +19,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "broker/ws/tls_context.h"
 
 namespace broker {
@@ -44,9 +45,9 @@ class TlsSession {
     kFailed,  // see failure(); an alert is on its way, and nothing else will
   };
   // Bytes of the client. Gives what they hold to the sink, which returns false
-  // when it wants no more.
+  // when it wants no more, and may change them.
   Received Receive(absl::string_view ciphertext,
-                   absl::FunctionRef<bool(absl::string_view)> sink);
+                   absl::FunctionRef<bool(absl::Span<char>)> sink);
 
   // As Outbox::Writer, of plaintext: takes nothing while there is a rest.
   ssize_t Send(const iovec* parts, size_t count);

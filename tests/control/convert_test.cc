@@ -19,7 +19,7 @@ class ConvertTest : public ::testing::Test {
  protected:
   ConvertTest() { identity_.set_account_id("a"); }
 
-  absl::StatusOr<std::shared_ptr<const Identity>> Read() {
+  absl::StatusOr<IdentityPtr> Read() {
     return ReadIdentity("identity", true, identity_, clock_);
   }
   // The field that the error names; the description must have `part`.
@@ -42,8 +42,9 @@ TEST_F(ConvertTest, AnIdentityComesOutSorted) {
   identity_.set_token_hash("s");
   const auto identity = Read();
   ASSERT_TRUE(identity.ok()) << identity.status();
-  EXPECT_EQ((*identity)->labels.front().first, "a");
-  EXPECT_EQ((*identity)->groups, (std::vector<std::string>{"g1", "g2"}));
+  EXPECT_EQ((*identity)->label_key(0), "a");
+  EXPECT_EQ((*identity)->fields().groups,
+            (std::vector<std::string>{"g1", "g2"}));
   EXPECT_EQ((*identity)->credential(), Credential::kSession);
 }
 

@@ -22,9 +22,9 @@ class FakeCallout final : public Callout {
 
     void Admit(const std::string& account) {
       CalloutAnswer answer;
-      auto identity = std::make_shared<Identity>();
-      identity->account_id = account;
-      answer.identity = std::move(identity);
+      IdentityFields fields;
+      fields.account_id = account;
+      answer.identity = Identity::Make(fields);
       done(std::move(answer));
     }
     void Refuse(int status, const std::string& body) {

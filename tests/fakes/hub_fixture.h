@@ -25,15 +25,15 @@ inline PredicatePtr Where(const std::string& text) {
 }
 
 // "account", "account/session" or "account#token".
-inline std::shared_ptr<const Identity> Who(const std::string& text) {
-  auto identity = std::make_shared<Identity>();
+inline IdentityPtr Who(const std::string& text) {
+  IdentityFields identity;
   const size_t cut = text.find_first_of("/#");
-  identity->account_id = text.substr(0, cut);
+  identity.account_id = text.substr(0, cut);
   if (cut != std::string::npos) {
-    (text[cut] == '/' ? identity->token_hash : identity->api_token_id) =
+    (text[cut] == '/' ? identity.token_hash : identity.api_token_id) =
         text.substr(cut + 1);
   }
-  return identity;
+  return Identity::Make(identity);
 }
 
 class HubFixture : public ::testing::Test {
@@ -86,7 +86,7 @@ class HubFixture : public ::testing::Test {
     if (slot == FakeTransport::kRefused) return {shard, slot, ConnectionId()};
     return {shard, slot, transports_[shard]->newest};
   }
-  std::string Mint(std::shared_ptr<const Identity> identity,
+  std::string Mint(IdentityPtr identity,
                    std::optional<uint64_t> epoch = std::nullopt) {
     Ticket ticket;
     ticket.ns = "default";

@@ -268,8 +268,8 @@ TEST(CompilerTest, CutsAndEscapesWhatItQuotes) {
 
 // "account_id=a|group=b" for a pin of two terms.
 std::vector<std::string> Pins(const FilterExpr& expr) {
-  static constexpr const char* kNames[] = {"account", "session", "token", "id",
-                                           "group"};
+  static constexpr const char* kNames[] = {"account", "session", "token",
+                                           "group", "id"};
   std::vector<std::string> out;
   const PredicatePtr predicate = *CompileFilter(expr);
   for (const Pin& pin : predicate->pins()) {

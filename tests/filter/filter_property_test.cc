@@ -41,7 +41,7 @@ std::vector<std::string> ValuesOf(const std::string& field,
     return {std::string(20 - micros.size(), '0') + micros};
   }
   if (!c.identity) return {};
-  const Identity& identity = *c.identity;
+  const IdentityFields identity = c.identity->fields();
   if (field == "account_id") return {identity.account_id};
   if (field == "groups") return identity.groups;
   if (field == "token_hash") {
@@ -149,7 +149,7 @@ bool Reference(const FilterExpr& expr, const ConnectionInfo& c) {
 // Whether the connection has what the term says.
 bool HasTerm(const PinTerm& term, const ConnectionInfo& c) {
   static const char* const fields[] = {
-      "account_id", "token_hash", "api_token_id", "connection_id", "groups"};
+      "account_id", "token_hash", "api_token_id", "groups", "connection_id"};
   const auto have = ValuesOf(fields[static_cast<int>(term.field)], c);
   return std::count(have.begin(), have.end(), term.value) > 0;
 }
@@ -171,7 +171,7 @@ class Generator {
     c.remote_address = Below(2) ? "::1" : "ab";
     c.connect_time = Epoch() + absl::Nanoseconds(Below(6000));
     if (Below(6) == 0) return c;
-    Identity identity;
+    IdentityFields identity;
     identity.account_id = Text(1);
     if (const int kind = Below(3); kind == 0) {
       identity.token_hash = Text(1);
@@ -183,7 +183,7 @@ class Generator {
     for (int i = Below(4); i > 0; --i) keys.insert(Key());
     identity.groups.assign(groups.begin(), groups.end());
     for (const auto& key : keys) identity.labels.emplace_back(key, Text(0));
-    c.identity = std::make_shared<const Identity>(std::move(identity));
+    c.identity = Identity::Make(identity);
     return c;
   }
 

@@ -105,35 +105,35 @@ inline ConnectionInfo Unbound() {
   return c;
 }
 
-inline ConnectionInfo Bound(Identity identity) {
+inline ConnectionInfo Bound(const IdentityFields& identity) {
   ConnectionInfo c = Unbound();
   c.state = ConnectionState::kAdmitted;
-  c.identity = std::make_shared<const Identity>(std::move(identity));
+  c.identity = Identity::Make(identity);
   return c;
 }
 
 // A session of a1 in two groups and with two labels.
 inline ConnectionInfo Session() {
-  Identity identity;
+  IdentityFields identity;
   identity.account_id = "a1";
   identity.token_hash = "hash";
   identity.labels = {{"empty", ""}, {"region", "eu-west"}};
   identity.groups = {"beta", "staff"};
-  return Bound(std::move(identity));
+  return Bound(identity);
 }
 
 // The same connections of an API token and of a daemon, without the rest.
 inline ConnectionInfo Token() {
-  Identity identity;
+  IdentityFields identity;
   identity.account_id = "a1";
   identity.api_token_id = "t1";
-  return Bound(std::move(identity));
+  return Bound(identity);
 }
 
 inline ConnectionInfo Daemon() {
-  Identity identity;
+  IdentityFields identity;
   identity.account_id = "a1";
-  return Bound(std::move(identity));
+  return Bound(identity);
 }
 
 }  // namespace broker::filter_testing

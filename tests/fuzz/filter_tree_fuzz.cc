@@ -27,7 +27,7 @@ void Check(bool condition, const char* what) {
 }
 
 broker::ConnectionInfo Bound() {
-  broker::Identity identity;
+  broker::IdentityFields identity;
   identity.account_id = "a";
   identity.token_hash = "b";
   identity.labels = {{"x", ""}, {"y", "ab"}};
@@ -35,7 +35,7 @@ broker::ConnectionInfo Bound() {
   broker::ConnectionInfo c;
   c.endpoint = "/ws";
   c.remote_address = "::1";
-  c.identity = std::make_shared<const broker::Identity>(std::move(identity));
+  c.identity = broker::Identity::Make(identity);
   return c;
 }
 

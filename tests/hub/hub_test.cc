@@ -118,7 +118,8 @@ TEST_F(HubTest, BulkUpdatesChangeWhatMatchesAndKeepLimits) {
         [&](auto done) { hub_->UpdateFiltered(command, std::move(done)); });
   };
   EXPECT_EQ(update().matched, 2u);
-  EXPECT_EQ(Get(a)->identity->groups, (std::vector<std::string>{"g1", "g2"}));
+  EXPECT_EQ(Get(a)->identity->fields().groups,
+            (std::vector<std::string>{"g1", "g2"}));
   EXPECT_EQ(Get(a)->version, 2u);
   EXPECT_EQ(update().updated, 0u);
   command.predicate = Where("account_id = b");
@@ -127,8 +128,8 @@ TEST_F(HubTest, BulkUpdatesChangeWhatMatchesAndKeepLimits) {
   command.remove_groups = {"g1"};
   command.unset_labels = {"k"};
   EXPECT_EQ(update().updated, 1u);
-  EXPECT_EQ(Get(b)->identity->groups, std::vector<std::string>{"g2"});
-  EXPECT_TRUE(Get(b)->identity->labels.empty());
+  EXPECT_EQ(Get(b)->identity->fields().groups, std::vector<std::string>{"g2"});
+  EXPECT_TRUE(Get(b)->identity->fields().labels.empty());
   command.add_groups.clear();
   for (int i = 0; i < 128; ++i) command.add_groups.push_back(absl::StrCat(i));
   EXPECT_EQ(update().over_limit, 1u);

@@ -144,11 +144,11 @@ TEST_F(ShardTest, AHeldConnectionIsRevocable) {
 TEST_F(ShardTest, AnExpiredIdentityCloses4005) {
   Start();
   const Connected c = Connect(0);
-  auto identity = std::make_shared<Identity>(*Who("a/s"));
-  identity->expires_at = clock_.Now() + absl::Hours(30);
+  IdentityFields identity = Who("a/s")->fields();
+  identity.expires_at = clock_.Now() + absl::Hours(30);
   BindCommand command;
   command.id = c.id;
-  command.identity = identity;
+  command.identity = Identity::Make(identity);
   ASSERT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
                 hub_->Bind(command, std::move(done));
               }).ok());
@@ -181,7 +181,7 @@ TEST_F(ShardTest, ClosingIsOutOfCountsAndSendsAndClosedOnce) {
   EXPECT_EQ(CloseAccount("a"), 0u);
   EXPECT_EQ(Revoke(ByKey(Kind::kSession, "s"))->closed, 0u);
   EXPECT_EQ(Get(c)->state, ConnectionState::kClosing);
-  EXPECT_EQ(Get(c)->identity->account_id, "a");  // readable to the end
+  EXPECT_EQ(Get(c)->identity->account_id(), "a");  // readable to the end
   Gone(c);
   EXPECT_EQ(Get(c), nullptr);
 }

@@ -14,7 +14,7 @@ class TicketsTest : public ::testing::Test {
   Ticket NewTicket() {
     Ticket ticket;
     ticket.ns = "default";
-    ticket.identity = std::make_shared<Identity>();
+    ticket.identity = Identity::Make({});
     ticket.expires = clock_.Monotonic() + std::chrono::seconds(30);
     return ticket;
   }

@@ -50,7 +50,7 @@ class WatchTest : public HubFixture {
         {ConnectionState::kAdmitted, ":A"},
         {ConnectionState::kClosing, ":C"}};
     absl::StrAppend(&word,
-                    e.info->identity ? e.info->identity->account_id : "?",
+                    e.info->identity ? e.info->identity->account_id() : "?",
                     kStates.at(e.info->state));
     if (e.kind == Kind::kClosed) absl::StrAppend(&word, " ", e.close_code);
     return word;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <random>
+#include <set>
 
 #include "broker/filter/compiler.h"
 #include "broker/filter/text_parser.h"
@@ -31,8 +32,12 @@ class Model {
     } else if (what < 7) {
       const Slot slot = AnySlot();
       auto changed = std::make_shared<ConnectionInfo>(*all_[slot]);
-      if (Roll(2) == 0) changed->identity = NewIdentity();
-      changed->state = static_cast<ConnectionState>(Roll(3));
+      if (Roll(4) == 0) {
+        changed->identity = NewIdentity();
+      } else if (changed->identity != nullptr) {
+        changed->identity = Updated(*changed->identity);
+      }
+      if (Roll(2) == 0) changed->state = static_cast<ConnectionState>(Roll(3));
       all_[slot] = changed;
       registry_.Replace(slot, changed);
     } else {
@@ -67,6 +72,8 @@ class Model {
       "account_id = a1 OR groups:g2",
       "groups:g1 OR groups:g2 OR groups:g3",
       "groups:g1 AND NOT groups:g2",
+      "groups:g0",
+      "groups:g3 AND account_id = a0",
       "token_hash = s1",
       "api_token_id IN (t1, t2)",
       "NOT account_id = a1",
@@ -140,19 +147,32 @@ class Model {
     }
     return states;
   }
-  std::shared_ptr<const Identity> NewIdentity() {
+  IdentityPtr NewIdentity() {
     if (Roll(5) == 0) return nullptr;
-    auto identity = std::make_shared<Identity>();
-    identity->account_id = "a" + std::to_string(Roll(3));
+    IdentityFields identity;
+    identity.account_id = "a" + std::to_string(Roll(3));
     if (Roll(3) == 0)
-      identity->token_hash = "s" + std::to_string(Roll(3));
+      identity.token_hash = "s" + std::to_string(Roll(3));
     else if (Roll(2) == 0)
-      identity->api_token_id = "t" + std::to_string(Roll(3));
+      identity.api_token_id = "t" + std::to_string(Roll(3));
     for (int g = 0; g < 4; ++g) {
-      if (Roll(2) == 0) identity->groups.push_back("g" + std::to_string(g));
+      if (Roll(2) == 0) identity.groups.push_back("g" + std::to_string(g));
     }
-    if (Roll(2) == 0) identity->labels = {{"x", std::to_string(Roll(2))}};
-    return identity;
+    if (Roll(2) == 0) identity.labels = {{"x", std::to_string(Roll(2))}};
+    return Identity::Make(identity);
+  }
+  // What an update does: some groups less, some more, other labels.
+  IdentityPtr Updated(const Identity& before) {
+    IdentityFields identity = before.fields();
+    std::set<std::string> groups(identity.groups.begin(),
+                                 identity.groups.end());
+    for (int i = Roll(3); i > 0; --i) {
+      const std::string group = "g" + std::to_string(Roll(4));
+      if (groups.erase(group) == 0) groups.insert(group);
+    }
+    identity.groups.assign(groups.begin(), groups.end());
+    if (Roll(2) == 0) identity.labels = {{"x", std::to_string(Roll(2))}};
+    return Identity::Make(identity);
   }
   ConnectionInfoPtr NewInfo() {
     auto info = std::make_shared<ConnectionInfo>();
@@ -178,6 +198,44 @@ TEST(RegistryTest, FindsWhatALinearScanFinds) {
       if (::testing::Test::HasFailure()) return;
     }
   }
+}
+
+// The order within an index tells who left it and came again.
+TEST(RegistryTest, AnUpdateLeavesAloneWhatItDoesNotChange) {
+  Registry registry;
+  IdentityFields identity;
+  identity.account_id = "a";
+  identity.token_hash = "s";
+  identity.groups = {"g1", "g2", "g3"};
+  ConnectionInfo info;
+  info.ns = "default";
+  info.state = ConnectionState::kAdmitted;
+  info.identity = Identity::Make(identity);
+  for (Slot slot = 0; slot < 4; ++slot) {
+    info.id = Uuid::Make(absl::Now());
+    registry.Insert(slot, std::make_shared<ConnectionInfo>(info));
+  }
+  IdentityFields updated = identity;
+  updated.groups = {"g1", "g3", "g4"};
+  updated.labels = {{"x", "1"}};
+  auto changed = std::make_shared<ConnectionInfo>(*registry.Get(1));
+  changed->identity = Identity::Make(updated);
+  registry.Replace(1, changed);
+
+  const auto found = [&](const std::string& filter) {
+    std::vector<Slot> slots;
+    registry.Select(std::nullopt, *Where(filter), States::All(), slots);
+    return slots;
+  };
+  using Slots = std::vector<Slot>;
+  const Slots untouched = {0, 1, 2, 3};
+  for (const char* filter :
+       {"account_id = a", "token_hash = s", "groups:g1", "groups:g3"}) {
+    EXPECT_EQ(found(filter), untouched) << filter;
+  }
+  EXPECT_EQ(registry.InState("default", ConnectionState::kAdmitted), untouched);
+  EXPECT_EQ(found("groups:g2"), (Slots{0, 3, 2}));
+  EXPECT_EQ(found("groups:g4"), Slots{1});
 }
 
 TEST(RegistryTest, FindsByIdInAnyNamespaceUntilErased) {

@@ -218,6 +218,31 @@ TEST_F(CloseTest, WhoAnswersIsGoneAtOnce) {
   EXPECT_LE(UntilGone(1000), std::chrono::milliseconds(1'000));
 }
 
+TEST_F(CloseTest, OneCloseFrameWhateverTheAnswer) {
+  Start();
+  const std::string answers[] = {
+      WsClient::Encode(WsClient::kClose, ""),
+      WsClient::Encode(WsClient::kClose, "x"),             // half a code
+      WsClient::Encode(WsClient::kClose, "\x03\xed"),      // 1005, reserved
+      WsClient::Encode(WsClient::kClose, "\x03\xe8\xff"),  // not UTF-8
+      WsClient::Encode(3, ""),                             // no such opcode
+  };
+  uint64_t gone = 0;
+  for (const std::string& answer : answers) {
+    WsClient client;
+    Admit(client);
+    Close(0, CloseCode::kRevoked);
+    client.SendRaw(answer);
+    const WsEnd end = client.WaitClosed();
+    EXPECT_EQ(end.how, How::kEof);
+    EXPECT_EQ(end.code, 4001);
+    EXPECT_EQ(end.close_frames, 1);
+    client.Disconnect();
+    ++gone;
+    EXPECT_TRUE(WaitFor([&] { return Closes(4001) == gone; }));
+  }
+}
+
 TEST_F(CloseTest, TerminalCodesReachWhoKeepsSending) {
   Start();
   WsClient client;

@@ -59,12 +59,12 @@ class WsFixture : public ::testing::Test {
   ShardStats& stats(size_t i = 0) { return hub_->shards()[i]->stats(); }
 
   std::string Mint(const std::string& account) {
-    auto identity = std::make_shared<Identity>();
-    identity->account_id = account;
-    identity->token_hash = absl::StrCat("session of ", account);
+    IdentityFields identity;
+    identity.account_id = account;
+    identity.token_hash = absl::StrCat("session of ", account);
     Ticket ticket;
     ticket.ns = "default";
-    ticket.identity = std::move(identity);
+    ticket.identity = Identity::Make(identity);
     ticket.verified_at_epoch = hub_->epoch();
     ticket.expires = Clock::System().Monotonic() + std::chrono::minutes(1);
     return *hub_->MintTicket(std::move(ticket));
