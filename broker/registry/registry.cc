@@ -104,7 +104,8 @@ void Registry::Erase(Slot slot) {
   ChangeKeys(slot, KeysOf(*entry.info), {});
   Leave(entry.memberships.front());
   entry.ns->by_id.erase(entry.info->id);
-  entry = {};
+  entry.info = nullptr;
+  entry.memberships.clear();
   --size_;
 }
 

@@ -30,7 +30,7 @@ class Tls(Scenario):
     name = "tls"
 
     def make_rows(self):
-        count = count_of(self.profile.medium)
+        count = count_of(self.profile.small)
         rows = [Row("tls/connect", f"handshakes with TLS and a ticket, {count}", "CPU each", "ns",
                     "TLS and a fixed answer"),
                 Row("tls/memory", f"{count} idle clients with TLS and their identities",
@@ -39,7 +39,7 @@ class Tls(Scenario):
                            "encrypt and send") for size, text in SIZES.items()]
 
     def measure(self, stage, server, load, tickets_for, send):
-        results, cpu, count = {}, 0, self.profile.medium
+        results, cpu, count = {}, 0, self.profile.small
         rss = server.rss()
         for first, size in chunks(count):
             tickets = tickets_for(first, size)
