@@ -37,7 +37,7 @@ struct Members final : internal::JsonVisitor {
   void OnText(JsonType type) override { text = type; }
 
   void OnMember(absl::string_view key, JsonType type, absl::string_view raw,
-                absl::string_view string) override {
+                const std::string& string) override {
     if (key == "jsonrpc") {
       jsonrpc = type == JsonType::kString && string == "2.0";
     } else if (key == "id") {
@@ -45,7 +45,7 @@ struct Members final : internal::JsonVisitor {
       id_json = std::string(raw);
     } else if (key == "method") {
       method = type;
-      method_name = std::string(string);
+      method_name = string;
     } else if (key == "params") {
       params = type;
     } else if (key == "result") {
@@ -136,7 +136,7 @@ struct TypeOfText final : internal::JsonVisitor {
   JsonType type = JsonType::kNull;
   void OnText(JsonType t) override { type = t; }
   void OnMember(absl::string_view, JsonType, absl::string_view,
-                absl::string_view) override {}
+                const std::string&) override {}
   void OnInnerMember(absl::string_view, absl::string_view, JsonType) override {}
 };
 

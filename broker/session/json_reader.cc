@@ -1,26 +1,54 @@
 #include "broker/session/json_reader.h"
 
-#include <cmath>
 #include <cstddef>
-#include <cstdlib>
-#include <string>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/container/inlined_vector.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "broker/session/json_string.h"
 
 namespace broker::internal {
 namespace {
 
-// Fewer digits than this are a finite number, whatever they are.
-constexpr size_t kSurelyFinite = 300;
+using Json = nlohmann::json;
+
+// Walks the text and leaves its position with the reader, which finds a value's
+// raw form by it: nlohmann hands out values only decoded.
+class TrackingIterator {
+ public:
+  using iterator_category = std::forward_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  TrackingIterator(const char* at, const char** position)
+      : at_(at), position_(position) {}
+  reference operator*() const { return *at_; }
+  TrackingIterator& operator++() {
+    *position_ = ++at_;
+    return *this;
+  }
+  TrackingIterator operator++(int) {
+    TrackingIterator old = *this;
+    ++*this;
+    return old;
+  }
+  bool operator==(const TrackingIterator& other) const {
+    return at_ == other.at_;
+  }
+  bool operator!=(const TrackingIterator& other) const {
+    return at_ != other.at_;
+  }
+
+ private:
+  const char* at_;
+  const char** position_;
+};
 
 // The keys of one object. Most have few, which are compared one by one in
-// strings that are used again, and cost no allocation when they are short;
-// beyond those a hash set takes over, so that an object with a great many costs
-// no more for each.
+// strings that are used again; beyond those a hash set takes over, so that an
+// object with a great many costs no more for each.
 class KeySet {
  public:
   void Clear() {
@@ -29,44 +57,72 @@ class KeySet {
   }
 
   // False: it is there already.
-  bool Insert(absl::string_view key) {
+  bool Insert(const std::string& key) {
     for (size_t i = 0; i < few_count_; ++i) {
       if (few_[i] == key) return false;
     }
-    if (few_count_ == kFew) return many_.insert(std::string(key)).second;
+    if (few_count_ == kFew) return many_.insert(key).second;
     if (few_.size() == few_count_) few_.emplace_back();
-    few_[few_count_++].assign(key.data(), key.size());
+    few_[few_count_++] = key;
     return true;
   }
 
  private:
   static constexpr size_t kFew = 12;
-  // The first few_count_ are in use.
-  absl::InlinedVector<std::string, 4> few_;
+  std::vector<std::string> few_;  // the first few_count_ are in use
   size_t few_count_ = 0;
   absl::flat_hash_set<std::string> many_;
 };
 
-// Walks the text by its grammar (RFC 8259). What is open is in levels_, so that
-// a deep text costs no stack.
-class Reader {
+class Sax final : public nlohmann::json_sax<Json> {
  public:
-  Reader(absl::string_view text, int max_depth, JsonVisitor& visitor)
-      : rest_(text),
-        max_depth_(static_cast<size_t>(max_depth)),
-        visitor_(visitor) {}
+  Sax(int max_depth, JsonVisitor& visitor)
+      : max_depth_(static_cast<size_t>(max_depth)), visitor_(visitor) {
+    levels_.reserve(8);
+  }
 
-  JsonFault Read() {
-    do {
-      SkipBlanks();
-    } while (ReadValue() && ReadToNextValue());
-    return fault_;
+  const char** position() { return &position_; }
+  JsonFault fault() const { return fault_; }
+
+  bool null() override { return Value(JsonType::kNull, kNoString); }
+  bool boolean(bool) override { return Value(JsonType::kBool, kNoString); }
+  bool number_integer(number_integer_t) override {
+    return Value(JsonType::kInteger, kNoString);
+  }
+  bool number_unsigned(number_unsigned_t) override {
+    return Value(JsonType::kInteger, kNoString);
+  }
+  bool number_float(number_float_t, const string_t& raw) override {
+    // An integer beyond 64 bits comes as a float, too.
+    const bool integer = raw.find_first_of(".eE") == std::string::npos;
+    return Value(integer ? JsonType::kInteger : JsonType::kNumber, kNoString);
+  }
+  bool string(string_t& value) override {
+    return Value(JsonType::kString, value);
+  }
+  bool binary(binary_t&) override { return Fail(JsonFault::kMalformed); }
+  bool start_object(size_t) override { return Begin(JsonType::kObject); }
+  bool start_array(size_t) override { return Begin(JsonType::kArray); }
+  bool end_object() override { return End(); }
+  bool end_array() override { return End(); }
+  bool parse_error(size_t, const std::string&,
+                   const nlohmann::detail::exception&) override {
+    return Fail(JsonFault::kMalformed);
+  }
+
+  bool key(string_t& name) override {
+    if (!levels_[depth_ - 1].keys.Insert(name)) {
+      return Fail(JsonFault::kDuplicateKey);
+    }
+    if (depth_ == 1) key_ = name;
+    if (depth_ == 2) inner_key_ = name;
+    after_key_ = position_;
+    return true;
   }
 
  private:
   struct Level {
     bool object = false;
-    bool empty = true;  // so far
     KeySet keys;
   };
 
@@ -75,161 +131,76 @@ class Reader {
     return false;
   }
 
-  void SkipBlanks() {
-    while (!rest_.empty() && (rest_[0] == ' ' || rest_[0] == '\t' ||
-                              rest_[0] == '\r' || rest_[0] == '\n')) {
-      rest_.remove_prefix(1);
-    }
-  }
-
-  bool Take(char c) {
-    if (rest_.empty() || rest_[0] != c) return false;
-    rest_.remove_prefix(1);
-    return true;
-  }
-
-  // A whole value, or the bracket that begins one.
-  bool ReadValue() {
-    switch (rest_.empty() ? '\0' : rest_[0]) {
-      case '{':
-        return Begin(JsonType::kObject);
-      case '[':
-        return Begin(JsonType::kArray);
-      case '"':
-        return ReadStringValue();
-      case 't':
-        return ReadLiteral("true", JsonType::kBool);
-      case 'f':
-        return ReadLiteral("false", JsonType::kBool);
-      case 'n':
-        return ReadLiteral("null", JsonType::kNull);
-      default:
-        return ReadNumber();
-    }
-  }
-
-  // From behind a value to before the next one. False at the end of the text,
-  // which is a fault when something is open or something follows.
-  bool ReadToNextValue() {
-    for (;;) {
-      SkipBlanks();
-      if (depth_ == 0) {
-        return rest_.empty() ? false : Fail(JsonFault::kMalformed);
-      }
-      Level& level = levels_[depth_ - 1];
-      if (Take(level.object ? '}' : ']')) {
-        --depth_;
-        continue;
-      }
-      if (!level.empty && !Take(',')) return Fail(JsonFault::kMalformed);
-      level.empty = false;
-      return !level.object || ReadKey(level);
-    }
-  }
-
-  bool ReadKey(Level& level) {
-    SkipBlanks();
-    absl::string_view raw;
-    absl::string_view key;
-    if (!TakeJsonString(rest_, raw, key, scratch_)) {
-      return Fail(JsonFault::kMalformed);
-    }
-    if (!level.keys.Insert(key)) return Fail(JsonFault::kDuplicateKey);
-    if (depth_ == 1) key_.assign(key.data(), key.size());
-    if (depth_ == 2) inner_key_.assign(key.data(), key.size());
-    SkipBlanks();
-    return Take(':') || Fail(JsonFault::kMalformed);
-  }
-
-  bool Begin(JsonType type) {
-    if (depth_ == max_depth_) return Fail(JsonFault::kTooDeep);
-    Tell(type, {}, {});
-    rest_.remove_prefix(1);
-    // A level is used again, so that siblings cost no allocation.
-    if (levels_.size() == depth_) levels_.emplace_back();
-    Level& level = levels_[depth_++];
-    level.object = type == JsonType::kObject;
-    level.empty = true;
-    level.keys.Clear();
-    return true;
-  }
-
-  bool ReadStringValue() {
-    absl::string_view raw;
-    absl::string_view string;
-    if (!TakeJsonString(rest_, raw, string, scratch_)) {
-      return Fail(JsonFault::kMalformed);
-    }
-    return Tell(JsonType::kString, raw, string);
-  }
-
-  bool ReadLiteral(absl::string_view word, JsonType type) {
-    if (!absl::StartsWith(rest_, word)) return Fail(JsonFault::kMalformed);
-    rest_.remove_prefix(word.size());
-    return Tell(type, word, {});
-  }
-
-  size_t TakeDigits() {
-    size_t count = 0;
-    while (count < rest_.size() &&
-           absl::ascii_isdigit(static_cast<unsigned char>(rest_[count]))) {
-      ++count;
-    }
-    rest_.remove_prefix(count);
-    return count;
-  }
-
-  bool ReadNumber() {
-    const absl::string_view from_here = rest_;
-    Take('-');
-    if (!Take('0') && TakeDigits() == 0) return Fail(JsonFault::kMalformed);
-    JsonType type = JsonType::kInteger;
-    if (Take('.')) {
-      type = JsonType::kNumber;
-      if (TakeDigits() == 0) return Fail(JsonFault::kMalformed);
-    }
-    if (Take('e') || Take('E')) {
-      type = JsonType::kNumber;
-      if (!Take('+')) Take('-');
-      if (TakeDigits() == 0) return Fail(JsonFault::kMalformed);
-    }
-    const absl::string_view raw =
-        from_here.substr(0, from_here.size() - rest_.size());
-    // One that no double can hold would be something else to each reader.
-    if ((type == JsonType::kNumber || raw.size() > kSurelyFinite) &&
-        !std::isfinite(std::strtod(std::string(raw).c_str(), nullptr))) {
-      return Fail(JsonFault::kMalformed);
-    }
-    return Tell(type, raw, {});
-  }
-
-  bool Tell(JsonType type, absl::string_view raw, absl::string_view string) {
+  bool Value(JsonType type, const std::string& string) {
     if (depth_ == 0) {
       visitor_.OnText(type);
     } else if (depth_ == 1 && levels_[0].object) {
-      visitor_.OnMember(key_, type, raw, string);
+      visitor_.OnMember(key_, type, Raw(type), string);
     } else if (depth_ == 2 && levels_[0].object && levels_[1].object) {
       visitor_.OnInnerMember(key_, inner_key_, type);
     }
     return true;
   }
 
-  absl::string_view rest_;
+  bool Begin(JsonType type) {
+    if (depth_ == max_depth_) return Fail(JsonFault::kTooDeep);
+    Value(type, kNoString);
+    // A level is used again, so that siblings cost no allocation.
+    if (levels_.size() == depth_) levels_.emplace_back();
+    levels_[depth_].object = type == JsonType::kObject;
+    levels_[depth_].keys.Clear();
+    ++depth_;
+    return true;
+  }
+
+  bool End() {
+    --depth_;
+    return true;
+  }
+
+  // The value that was read last: from behind its key to where the lexer is,
+  // which of a number has already read the byte behind it.
+  absl::string_view Raw(JsonType type) const {
+    if (type == JsonType::kObject || type == JsonType::kArray) return {};
+    absl::string_view raw(after_key_,
+                          static_cast<size_t>(position_ - after_key_));
+    const size_t begin = raw.find_first_not_of(": \t\r\n");
+    raw.remove_prefix(begin == absl::string_view::npos ? raw.size() : begin);
+    if (type == JsonType::kInteger || type == JsonType::kNumber) {
+      raw = raw.substr(0, raw.find_first_not_of("+-.0123456789eE"));
+    }
+    return raw;
+  }
+
+  static inline const std::string kNoString;
+
   const size_t max_depth_;
   JsonVisitor& visitor_;
   JsonFault fault_ = JsonFault::kNone;
-  absl::InlinedVector<Level, 2> levels_;
+  std::vector<Level> levels_;
   size_t depth_ = 0;  // how many of levels_ are open
   std::string key_;
   std::string inner_key_;
-  std::string scratch_;
+  const char* position_ = nullptr;
+  const char* after_key_ = nullptr;
 };
 
 }  // namespace
 
 JsonFault ReadJson(absl::string_view text, int max_depth,
                    JsonVisitor& visitor) {
-  return Reader(text, max_depth, visitor).Read();
+  // nlohmann takes a NUL for the end, and skips a byte order mark: what comes
+  // behind the one, and the other, would be relayed unread.
+  constexpr absl::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.find('\0') != absl::string_view::npos ||
+      text.substr(0, 3) == kByteOrderMark) {
+    return JsonFault::kMalformed;
+  }
+  Sax sax(max_depth, visitor);
+  const char* const end = text.data() + text.size();
+  Json::sax_parse(TrackingIterator(text.data(), sax.position()),
+                  TrackingIterator(end, sax.position()), &sax);
+  return sax.fault();
 }
 
 }  // namespace broker::internal

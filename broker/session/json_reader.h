@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/strings/string_view.h"
 
@@ -33,7 +34,7 @@ class JsonVisitor {
   // there, and `string` what it decodes to when it is a string; both only live
   // during the call. `raw` is empty for an object and an array.
   virtual void OnMember(absl::string_view key, JsonType type,
-                        absl::string_view raw, absl::string_view string) = 0;
+                        absl::string_view raw, const std::string& string) = 0;
   // A member of an object that is the member `key` of the text.
   virtual void OnInnerMember(absl::string_view key, absl::string_view inner,
                              JsonType type) = 0;
