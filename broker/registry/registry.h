@@ -148,6 +148,8 @@ class Registry {
   // info, and joins those that are in `after` only. The others it does not
   // touch, so that it costs in proportion to the change.
   void ChangeKeys(Slot slot, const Keys& before, const Keys& after);
+  void Scan(absl::Span<const Slot> slots, const Predicate& predicate,
+            std::vector<Slot>& out) const;
   void SelectIn(const Namespace& ns, const Predicate& predicate, States states,
                 std::vector<Slot>& out) const;
   // The candidates of the cheapest pin, each once; false when looking at every

@@ -28,8 +28,11 @@ PumpResult Pump::Run() {
       IssueFrom(slot, lock);
     }
   }
-  // Calls have deadlines, so this ends.
-  changed_.wait(lock, [this] { return free_.size() == options_.flight; });
+  // Calls have deadlines, so this ends. Who has started the last call may be in
+  // there still when it is answered.
+  changed_.wait(lock, [this] {
+    return free_.size() == options_.flight && starting_ == 0;
+  });
   result_.end_ns = NowNs();
   return result_;
 }
@@ -40,12 +43,16 @@ bool Pump::More() const {
 
 void Pump::IssueFrom(size_t slot, std::unique_lock<std::mutex>& lock) {
   const uint64_t index = issued_++;
+  ++starting_;
   lock.unlock();
   const uint64_t now = NowNs();
   source_.Start(slot, index, [this, slot, now](const Outcome& outcome) {
     OnDone(slot, now, outcome);
   });
   lock.lock();
+  // Under the lock: Run may end, and this be gone, as soon as it is released.
+  --starting_;
+  changed_.notify_one();
 }
 
 void Pump::OnDone(size_t slot, uint64_t started_ns, const Outcome& outcome) {
@@ -63,7 +70,6 @@ void Pump::OnDone(size_t slot, uint64_t started_ns, const Outcome& outcome) {
   const bool steady = options_.rate <= 0 && !options_.bursts;
   if (steady && More()) return IssueFrom(slot, lock);
   free_.push_back(slot);
-  // Under the lock: Run may end, and this be gone, as soon as it is released.
   changed_.notify_one();
 }
 

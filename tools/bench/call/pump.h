@@ -82,6 +82,7 @@ class Pump {
   std::condition_variable changed_;
   std::vector<size_t> free_;
   uint64_t issued_ = 0;
+  size_t starting_ = 0;  // threads that are within Source::Start
   PumpResult result_;
 };
 
