@@ -67,6 +67,15 @@ void TlsClient::UpdateKeys() {
   SSL_do_handshake(ssl_);
 }
 
+void TlsClient::Renegotiate() {
+  SSL_renegotiate(ssl_);
+  SSL_do_handshake(ssl_);
+}
+
+uint32_t TlsClient::early_data() const {
+  return SSL_SESSION_get_max_early_data(SSL_get_session(ssl_));
+}
+
 std::string TlsClient::TakeOutgoing() {
   char* data = nullptr;
   const long size = BIO_get_mem_data(out_, &data);

@@ -5,6 +5,7 @@
 
 #include <openssl/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ class TlsClient {
   bool Write(absl::string_view plain);
   // Asks the server for new keys.
   void UpdateKeys();
+  // TLS 1.2: begins another handshake.
+  void Renegotiate();
+  // Bytes that the server would take ahead of a handshake, once it has said so.
+  uint32_t early_data() const;
   // What is to be sent to the server.
   std::string TakeOutgoing();
 

@@ -83,6 +83,8 @@ class SoakTest : public WsFixture, public ::testing::WithParamInterface<bool> {
   }
 
   bool Over() const { return over_.load(std::memory_order_relaxed); }
+  // Waits for the end of the test, for at most so long.
+  void Pause(std::chrono::milliseconds most) { end_.wait_for(most); }
 
   // ---- on a thread of its own each ----
 
@@ -142,7 +144,7 @@ class SoakTest : public WsFixture, public ::testing::WithParamInterface<bool> {
                            std::string(random() % 70'000, 'b'));
           break;
         case 2:  // Reads nothing for a while.
-          std::this_thread::sleep_for(kMoment * (random() % 100));
+          Pause(kMoment * (random() % 100));
           break;
         case 3:
           if (client.tls() != nullptr) {
@@ -201,14 +203,14 @@ class SoakTest : public WsFixture, public ::testing::WithParamInterface<bool> {
       });
       // So that the numbers' order is that of the shards.
       done.get_future().wait();
-      if (random() % 10 == 0) std::this_thread::sleep_for(kMoment);
+      if (random() % 10 == 0) Pause(kMoment);
     }
   }
 
   void Revoke() {
     std::mt19937 random(7);
     while (!Over()) {
-      std::this_thread::sleep_for(kMoment * 10);
+      Pause(kMoment * 10);
       RevokeCommand command;
       command.target.kind = RevocationTarget::Kind::kAccount;
       command.target.key = Account(static_cast<int>(random() % kClients));
@@ -226,6 +228,8 @@ class SoakTest : public WsFixture, public ::testing::WithParamInterface<bool> {
     }
   }
 
+  std::promise<void> ended_;
+  const std::shared_future<void> end_{ended_.get_future()};
   std::atomic<bool> over_{false};
   std::atomic<uint64_t> lives_{0};
   std::atomic<uint64_t> sent_{0};
@@ -239,8 +243,9 @@ TEST_P(SoakTest, NothingBreaksAndNothingIsLeft) {
   }
   for (int i = 0; i < 2; ++i) threads.emplace_back([this, i] { Publish(i); });
   threads.emplace_back([this] { Revoke(); });
-  std::this_thread::sleep_for(SoakTime() / 2);
+  Pause(SoakTime() / 2);
   over_ = true;
+  ended_.set_value();
   for (std::thread& thread : threads) thread.join();
 
   EXPECT_GT(lives_, 20u);

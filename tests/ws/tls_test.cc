@@ -3,13 +3,15 @@
 // see tests/CMakeLists.txt.
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include <fstream>
+#include <optional>
 #include <string>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "broker/ws/tls_context.h"
+#include "broker/ws/tls_session.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/tls_client.h"
 #include "tests/ws/ws_fixture.h"
@@ -218,6 +220,61 @@ TEST_F(TlsTest, ANewCertificateIsForNewSockets) {
   }
   EXPECT_EQ(before.Read()->payload, NumberedPayload(1, 10));
   EXPECT_EQ(after.Read()->payload, NumberedPayload(1, 10));
+}
+
+// ---- a session by itself ----------------------------------------------------
+
+class TlsSessionTest : public ::testing::Test {
+ protected:
+  TlsSessionTest() {
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds_), 0);
+    context_ = *TlsContext::Load(
+        {certificate_.certificate_file(), certificate_.private_key_file()});
+    session_.emplace(*context_, fds_[0], buffers_);
+  }
+  ~TlsSessionTest() override {
+    for (const int fd : fds_) close(fd);
+  }
+
+  // Brings what each has to say to the other; false: the client gives up.
+  bool Exchange(TlsClient& client) {
+    for (;;) {
+      const std::string said = client.TakeOutgoing();
+      if (!said.empty()) {
+        session_->Receive(said, [](absl::Span<char>) { return true; });
+      }
+      char answer[16 * 1024];
+      const ssize_t size = recv(fds_[1], answer, sizeof answer, 0);
+      if (size <= 0) return true;
+      std::string plain;
+      if (!client.Feed({answer, static_cast<size_t>(size)}, plain)) {
+        return false;
+      }
+    }
+  }
+
+  TestCertificate certificate_{"session"};
+  TlsContextPtr context_;
+  TlsBuffers buffers_;
+  int fds_[2];
+  std::optional<TlsSession> session_;
+};
+
+// Each would be a handshake's worth of work.
+TEST_F(TlsSessionTest, RefusesToRenegotiate) {
+  TlsClient client({TLS1_2_VERSION, {}});
+  ASSERT_TRUE(Exchange(client));
+  ASSERT_TRUE(client.ready());
+  client.Renegotiate();
+  EXPECT_FALSE(Exchange(client));
+}
+
+// It could be sent again by whoever recorded it.
+TEST_F(TlsSessionTest, TakesNoEarlyData) {
+  TlsClient client({});
+  ASSERT_TRUE(Exchange(client));
+  ASSERT_TRUE(client.ready());
+  EXPECT_EQ(client.early_data(), 0u);
 }
 
 // ---- what is read from files ------------------------------------------------

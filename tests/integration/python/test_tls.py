@@ -53,6 +53,18 @@ def test_a_megabyte(broker):
     assert socket.receive_json()["params"]["text"] == text
 
 
+def test_the_oldest_version_is_configured(start_broker):
+    for flags, version in (([], "TLSv1.2"), (["--set=websocket.tls.min_version=TLS1_3"], None)):
+        broker = start_broker(*flags, use_tls=True)
+        broker.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        if version is not None:
+            with broker.dial() as connection:
+                assert connection.version() == version
+        else:
+            with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+                broker.dial()
+
+
 def test_a_new_certificate_at_sighup(broker, tmp_path):
     before = broker.join("a1")
     old = broker.tls
