@@ -148,6 +148,11 @@ absl::StatusOr<FencePtr> RevocationLog::Lift(const Uuid& id) {
   return fence;
 }
 
+bool RevocationLog::Stands(const Fence& fence) const {
+  MutexLock lock(mu_);
+  return fences_.contains(fence.epoch);
+}
+
 std::vector<FencePtr> RevocationLog::Page(const std::optional<std::string>& ns,
                                           uint64_t after, size_t limit) const {
   std::vector<FencePtr> page;

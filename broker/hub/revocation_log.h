@@ -46,6 +46,8 @@ class RevocationLog {
                                   std::optional<absl::Duration> block_for);
   // Takes a fence back: NOT_FOUND when it does not stand.
   absl::StatusOr<FencePtr> Lift(const Uuid& id);
+  // Whether it was neither lifted nor forgotten since it was recorded.
+  bool Stands(const Fence& fence) const;
   // Forgets what has run its time, and returns it.
   std::vector<FencePtr> ForgetExpired();
 
