@@ -147,6 +147,7 @@ std::string Simulation::Run(Choices& choices, std::vector<std::string>* trace) {
 
 // All that is under way comes to its end, in any order.
 void Simulation::Finish() {
+  static_assert(kShards == 2);
   const auto waiting = [&](size_t shard) {
     return !shards_[shard].tasks.empty();
   };
