@@ -156,7 +156,7 @@ std::vector<FencePtr> RevocationLog::Page(const std::optional<std::string>& ns,
   for (auto it = fences_.upper_bound(after);
        it != fences_.end() && page.size() < limit; ++it) {
     const Fence& fence = *it->second;
-    const bool holds = !ns || !fence.target.ns || *fence.target.ns == *ns;
+    const bool holds = !ns || fence.target.CoversNamespace(*ns);
     if (holds && now < fence.forget_at) page.push_back(it->second);
   }
   return page;

@@ -137,7 +137,7 @@ class HubFixture : public ::testing::Test {
     RevokeCommand command;
     command.target.kind = RevocationTarget::Kind::kFilter;
     command.target.predicate = Where(text);
-    command.target.ns = "default";
+    command.target.namespaces = {"default"};
     command.fence = false;
     return command;
   }
