@@ -211,6 +211,11 @@ absl::Status RevocationLog::CheckEpoch(uint64_t verified_at_epoch) const {
   return absl::OkStatus();
 }
 
+bool RevocationLog::Stands(const Fence& fence) const {
+  MutexLock lock(mu_);
+  return fences_.contains(fence.epoch);
+}
+
 std::vector<FencePtr> RevocationLog::Page(const std::optional<std::string>& ns,
                                           uint64_t after, size_t limit) const {
   std::vector<FencePtr> page;

@@ -52,6 +52,8 @@ class RevocationLog {
                                   Journal::Written written);
   // Takes a fence back: NOT_FOUND when it does not stand. `written` as above.
   absl::StatusOr<FencePtr> Lift(const Uuid& id, Journal::Written written);
+  // Whether it was neither lifted nor forgotten since it was recorded.
+  bool Stands(const Fence& fence) const;
 
   // Up to `limit` fences behind `after` (in the order of epochs; 0: from the
   // start), that hold in the namespace.

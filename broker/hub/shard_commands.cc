@@ -41,8 +41,12 @@ uint64_t Shard::Revoke(const RevocationTarget& target, FencePtr fence,
                        absl::Duration drain_for,
                        const ConnectionIdSet& exclude) {
   on_shard_.AssertHeld();
-  // Before the closes, so that no handshake sees the fence missing.
-  if (fence != nullptr) fences_.Add(std::move(fence));
+  // Before the closes, so that no handshake sees the fence missing. One that
+  // was lifted meanwhile has come here before its own addition: nothing would
+  // ever take it away again.
+  if (fence != nullptr && shared_.revocations.Stands(*fence)) {
+    fences_.Add(std::move(fence));
+  }
   for (const FencePtr& f : forgotten) fences_.Remove(*f);
   // The closing ones too: their drains are cut short.
   std::vector<Slot> slots;

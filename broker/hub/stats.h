@@ -1,5 +1,5 @@
-// ShardStats and JournalStats: what a shard and the journal count, for /metrics.
-// Written on the shard's thread, or the journal's; read on any.
+// ShardStats and JournalStats: what a shard and the journal count, for
+// /metrics. Written on the shard's thread, or the journal's; read on any.
 
 #pragma once
 

@@ -1,7 +1,9 @@
 // What revocation promises: DESIGN's rules for fences, epochs and races, over
 // fake sockets in every order of events.
 
+#include <optional>
 #include <random>
+#include <thread>
 
 #include "broker/core/status.h"
 #include "gtest/gtest.h"
@@ -47,6 +49,31 @@ TEST_F(RevocationTest, TokenLeavesSessionsAndOtherTokens) {
   EXPECT_TRUE(SocketOf(token).closed);
   EXPECT_FALSE(SocketOf(session).closed);
   EXPECT_FALSE(SocketOf(other).closed);
+}
+
+// It is listed as soon as it is recorded, so that it can be lifted before every
+// shard has heard of it.
+TEST_F(RevocationTest, LiftedWhileUnderWayItLeavesNoFence) {
+  Start();
+  const std::string ticket = Mint(Who("a/s"));
+  // Together makes the lift overtake the close on its way to the shards, as a
+  // thread of its own may.
+  std::optional<absl::StatusOr<RevokeResult>> closed;
+  std::optional<absl::StatusOr<FencePtr>> lifted;
+  {
+    const Hub::Together later(*hub_);
+    hub_->Revoke(ByKey(Kind::kAccount, "a"),
+                 [&](auto result) { closed = std::move(result); });
+    const Uuid id = hub_->ListRevocations(std::nullopt, 0, 1).at(0)->id;
+    std::thread([&] {
+      hub_->LiftRevocation(id,
+                           [&](auto result) { lifted = std::move(result); });
+    }).join();
+  }
+  RunAll();
+  ASSERT_TRUE(closed && closed->ok());
+  ASSERT_TRUE(lifted && lifted->ok());
+  EXPECT_EQ(Knock(ticket), 101);
 }
 
 TEST_F(RevocationTest, RefusesWhatWasVerifiedBeforeAndOnlyThat) {

@@ -269,6 +269,20 @@ TEST_F(ShardTest, DrainRefusesClosesAndFinishes) {
   EXPECT_TRUE(done);
 }
 
+TEST_F(ShardTest, AHandshakeThatADrainOvertakesOpensTo1001) {
+  Start();
+  HandshakeFacts facts;
+  facts.path = "/ws";
+  Shard& shard = *hub_->shards()[0];
+  HandshakeAnswer answer = shard.CheckHandshake(facts);
+  ASSERT_EQ(answer.http_status, 101);
+  hub_->Drain(absl::Seconds(1), [] {});
+  RunAll();
+  const Slot slot = transports_[0]->Open(shard, std::move(answer.handshake));
+  EXPECT_EQ(transports_[0]->sockets.at(slot).code, CloseCode::kGoingAway);
+  EXPECT_EQ(transports_[0]->sockets.at(slot).close_calls, 1);
+}
+
 TEST_F(ShardTest, ADrainIsSpread) {
   Start();
   std::vector<Connected> all;

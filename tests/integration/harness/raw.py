@@ -65,11 +65,12 @@ class Reader:
     """Reads a socket piece by piece."""
 
     def __init__(self, connection):
-        self._socket = connection
+        self.socket = connection
+        self.piece = 65536  # bytes, at most
         self._buffer = b""
 
     def _fill(self):
-        piece = self._socket.recv(65536)
+        piece = self.socket.recv(self.piece)
         if not piece:
             raise EOFError("the broker closed the socket")
         self._buffer += piece

@@ -1,0 +1,376 @@
+// What clients and services do, and the world.
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "broker/core/status.h"
+#include "tests/races/simulation.h"
+
+namespace broker::races {
+namespace {
+
+constexpr Milliseconds kTicketTtl = 30'000;
+constexpr const char* kRequest = R"({"jsonrpc":"2.0","id":1,"method":"m"})";
+
+Outcome ToOutcome(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return Outcome::kOk;
+    case absl::StatusCode::kNotFound:
+      return Outcome::kNotFound;
+    case absl::StatusCode::kInvalidArgument:
+      return Outcome::kAhead;
+    case absl::StatusCode::kUnavailable:
+      return Outcome::kEnded;
+    case absl::StatusCode::kFailedPrecondition: {
+      const std::string reason = GetErrorReason(status).reason;
+      if (reason == "CREDENTIAL_REVOKED") return Outcome::kRevoked;
+      if (reason == "EPOCH_TOO_OLD") return Outcome::kTooOld;
+      if (reason == "ALREADY_BOUND") return Outcome::kAlreadyBound;
+      if (reason == "NOT_BOUND") return Outcome::kNotBound;
+      return Outcome::kOther;
+    }
+    default:
+      return Outcome::kOther;
+  }
+}
+
+Outcome ToOutcome(int http_status) {
+  return http_status == 101   ? Outcome::kOk
+         : http_status == 401 ? Outcome::kUnauthorized
+                              : Outcome::kOther;
+}
+
+}  // namespace
+
+// ---- choosing ---------------------------------------------------------------
+
+Who Simulation::AnyWho() {
+  return {static_cast<uint8_t>(Below(kAccounts)),
+          static_cast<Credential>(Below(kCredentials)),
+          static_cast<Label>(Below(kLabels))};
+}
+
+uint64_t Simulation::AnyEpoch() {
+  if (OneIn(64)) return hub_->epoch() + 1;  // nobody gave that out
+  return OneIn(2) ? known_epochs_[Below(known_epochs_.size())] : hub_->epoch();
+}
+
+Target Simulation::AnyTarget() {
+  Target target;
+  target.kind = static_cast<TargetKind>(Below(4));
+  target.account = static_cast<uint8_t>(Below(kAccounts));
+  target.credential = target.kind == TargetKind::kToken ? Credential::kToken
+                      : OneIn(2)                        ? Credential::kSession1
+                                                        : Credential::kSession0;
+  if (target.kind == TargetKind::kAccount && OneIn(3)) {
+    target.keep = target.credential;
+  }
+  target.filter = static_cast<Filter>(Below(kFilters));
+  if (OneIn(3)) target.ns = static_cast<uint8_t>(Below(kNamespaces));
+  return target;
+}
+
+std::optional<size_t> Simulation::AnyFreeShard() {
+  const size_t first = Below(kShards);
+  for (size_t i = 0; i < kShards; ++i) {
+    const size_t shard = (first + i) % kShards;
+    if (!shards_[shard].busy) return shard;
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> Simulation::AnySocket() {
+  const auto& all = spec_.connections();
+  const size_t first = all.empty() ? 0 : Below(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const size_t c = (first + i) % all.size();
+    if (all[c].state != Specification::State::kGone &&
+        !shards_[all[c].shard].busy && c < clients_.size()) {
+      return c;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> Simulation::AnyConnection() {
+  if (!OneIn(8)) {
+    if (const auto c = AnySocket()) return c;
+  }
+  if (clients_.empty()) return std::nullopt;
+  return Below(clients_.size());
+}
+
+// ---- clients ----------------------------------------------------------------
+
+void Simulation::Connect() {
+  const auto shard = AnyFreeShard();
+  if (!shard) return;
+  const auto ns = static_cast<uint8_t>(Below(kNamespaces));
+  const size_t way = Below(4);
+  if (way < 2 && !tickets_.empty()) {
+    ConnectWithTicket(*shard, ns);
+  } else {
+    ConnectAndWait(*shard, ns, /*callout=*/way == 3);
+  }
+}
+
+void Simulation::ConnectWithTicket(size_t shard, uint8_t ns) {
+  // The newest, or any: used ones too.
+  const size_t t = OneIn(2) ? Below(tickets_.size()) : tickets_.size() - 1;
+  if (!OneIn(8)) ns = tickets_[t].ns;
+  HandshakeFacts facts;
+  facts.path = absl::StrCat("/n", ns);
+  facts.ticket = tickets_[t].secret;
+  OnShard(shard, [&](Shard& s) {
+    const uint64_t arrival = hub_->epoch();
+    HandshakeAnswer answer = s.CheckHandshake(std::move(facts));
+    Trace("shard ", shard, ": a client presents t", t, " in n", ns, ": ",
+          answer.http_status);
+    SeeEpochs();
+    spec_.Presented(t, ns, ToOutcome(answer.http_status));
+    if (answer.http_status != 101) return;
+    accepted_.push_back({shard, std::move(answer.handshake), ns,
+                         tickets_[t].who, tickets_[t].verified_at, arrival});
+  });
+}
+
+void Simulation::ConnectAndWait(size_t shard, uint8_t ns, bool callout) {
+  HandshakeFacts facts;
+  facts.path = absl::StrCat("/n", ns, callout ? "/asked" : "");
+  OnShard(shard, [&](Shard& s) {
+    const uint64_t arrival = hub_->epoch();
+    Trace("shard ", shard, ": a client arrives in n", ns, " at ", arrival,
+          callout ? ", and the application is asked" : "");
+    if (callout) {
+      asked_ = std::make_shared<std::optional<Who>>();
+      const auto reply = [this, shard, ns, who = asked_,
+                          arrival](HandshakeAnswer answer) {
+        Trace("shard ", shard, ": the one that arrived at ", arrival,
+              " gets its answer: ", answer.http_status);
+        if (*who) {
+          SeeEpochs();
+          spec_.Decided(ns, **who, arrival, ToOutcome(answer.http_status));
+        }
+        if (answer.http_status != 101) return;
+        accepted_.push_back(
+            {shard, std::move(answer.handshake), ns, *who, arrival, arrival});
+      };
+      s.CheckHandshake(std::move(facts), reply);
+      return;
+    }
+    HandshakeAnswer answer = s.CheckHandshake(std::move(facts));
+    accepted_.push_back({shard, std::move(answer.handshake), ns, std::nullopt,
+                         arrival, arrival});
+  });
+}
+
+void Simulation::Authenticate(const HandshakeFacts&, uint64_t,
+                              absl::AnyInvocable<void(CalloutAnswer)> done) {
+  questions_.push_back({std::exchange(asked_, nullptr), std::move(done)});
+  // It may answer before it returns.
+  if (OneIn(4)) AnswerCallout();
+}
+
+void Simulation::Open() {
+  if (accepted_.empty()) return;
+  const size_t at = Below(accepted_.size());
+  const size_t shard = accepted_[at].shard;
+  if (shards_[shard].busy) return;
+  Accepted a = std::move(accepted_[at]);
+  accepted_.erase(accepted_.begin() + static_cast<ptrdiff_t>(at));
+  auto& sockets = shards_[shard].sockets;
+  size_t slot = 0;
+  while (slot < sockets.size() && sockets[slot]) ++slot;
+  if (slot == sockets.size()) sockets.emplace_back();
+  const size_t c = spec_.Opening(shard, a.ns, a.who, a.verified_at);
+  sockets[slot] = c;
+  Trace("shard ", shard, ": c", c, " of ", ToText(a.who), " opens in n", a.ns);
+  OnShard(shard, [&](Shard& s) {
+    const ConnectionId id =
+        s.OnOpen(static_cast<Slot>(slot), std::move(a.handshake));
+    clients_.push_back({id, static_cast<Slot>(slot), a.arrival_epoch});
+  });
+}
+
+// The socket is lost between the handshake and its end.
+void Simulation::GiveUp() {
+  if (accepted_.empty()) return;
+  const size_t at = Below(accepted_.size());
+  if (shards_[accepted_[at].shard].busy) return;
+  Trace("a client gives up its handshake");
+  accepted_.erase(accepted_.begin() + static_cast<ptrdiff_t>(at));
+}
+
+void Simulation::Speak() {
+  const auto c = AnySocket();
+  if (!c) return;
+  // Even when it is closing: nothing may come of it then.
+  Trace("c", *c, " sends a request");
+  spec_.Message(*c);
+  OnShard(spec_.connections()[*c].shard, [&](Shard& s) {
+    s.OnMessage(clients_[*c].slot, Opcode::kText, kRequest);
+  });
+}
+
+void Simulation::Leave() {
+  const auto c = AnySocket();
+  if (!c) return;
+  const Specification::Connection& it = spec_.connections()[*c];
+  const size_t shard = it.shard;
+  const Slot slot = clients_[*c].slot;
+  if (it.open() && OneIn(2)) {
+    Trace("c", *c, " begins to close");
+    spec_.ClientClosing(*c);
+    OnShard(shard, [&](Shard& s) { s.OnClosing(slot, 1000); });
+    return;
+  }
+  Trace("the socket of c", *c, " is gone");
+  spec_.Gone(*c);
+  shards_[shard].sockets[slot].reset();
+  OnShard(shard, [&](Shard& s) { s.OnGone(slot, kAbnormalClosure); });
+}
+
+// ---- services: ways to a bound connection -----------------------------------
+
+void Simulation::AnswerCallout() {
+  if (questions_.empty()) return;
+  const size_t at = Below(questions_.size());
+  Question question = std::move(questions_[at]);
+  questions_.erase(questions_.begin() + static_cast<ptrdiff_t>(at));
+  CalloutAnswer answer;
+  switch (Below(8)) {
+    case 6:
+      answer.http_status = 403;
+      Trace("the application refuses a client");
+      return question.done(std::move(answer));
+    case 7:
+      Trace("the application never answers");
+      return;
+    default:
+      *question.who = AnyWho();
+      answer.identity = IdentityOf(**question.who);
+      Trace("the application says that a client is ", ToText(*question.who));
+      question.done(std::move(answer));
+  }
+}
+
+void Simulation::ReadEpoch() {
+  known_epochs_.push_back(hub_->epoch());
+  Trace("a service reads the epoch, ", hub_->epoch());
+}
+
+void Simulation::Mint() {
+  const auto ns = static_cast<uint8_t>(Below(kNamespaces));
+  const Who who = AnyWho();
+  Ticket ticket;
+  ticket.ns = absl::StrCat("n", ns);
+  ticket.identity = IdentityOf(who);
+  ticket.verified_at_epoch = AnyEpoch();
+  ticket.expires = clock_.Monotonic() + std::chrono::milliseconds(kTicketTtl);
+  const uint64_t verified_at = ticket.verified_at_epoch;
+  const auto secret = hub_->MintTicket(std::move(ticket));
+  Trace("a ticket in n", ns, " for ", ToText(std::optional(who)),
+        ", verified at ", verified_at, ": ", ToText(ToOutcome(secret.status())),
+        secret.ok() ? absl::StrCat(", t", tickets_.size()) : "");
+  SeeEpochs();
+  spec_.Minted(ns, who, verified_at, kTicketTtl, ToOutcome(secret.status()));
+  if (secret.ok()) tickets_.push_back({*secret, ns, who, verified_at});
+}
+
+void Simulation::Bind() {
+  const auto c = AnyConnection();
+  if (!c) return;
+  const std::optional<Who> bound = spec_.connections()[*c].who;
+  const Who who = bound && !OneIn(3) ? *bound : AnyWho();
+  BindCommand command;
+  command.id = clients_[*c].id;
+  command.identity = IdentityOf(who);
+  command.hold = OneIn(3);
+  if (!OneIn(3)) command.verified_at_epoch = AnyEpoch();
+  const uint64_t verified_at =
+      command.verified_at_epoch.value_or(clients_[*c].arrival_epoch);
+  const bool hold = command.hold;
+  const size_t call = NewCall();
+  Trace("call ", call, ": bind c", *c, " to ", ToText(std::optional(who)),
+        ", verified at ", verified_at, hold ? ", and hold it" : "");
+  As(call, [&] {
+    hub_->Bind(std::move(command),
+               [=, this](absl::StatusOr<ConnectionInfoPtr> info) {
+                 const Outcome outcome = ToOutcome(info.status());
+                 Trace("call ", call, " is answered: ", ToText(outcome));
+                 SeeEpochs();
+                 spec_.Bound(*c, who, verified_at, hold, outcome);
+                 if (info.ok()) bindings_.push_back({*c, who, verified_at});
+               });
+  });
+}
+
+// A repeat of an AddConnection that was answered with OK: control asks this.
+void Simulation::RepeatBind() {
+  if (bindings_.empty()) return;
+  const Binding b = bindings_[Below(bindings_.size())];
+  const uint8_t ns = spec_.connections()[b.connection].ns;
+  ConnectionInfo as_bound;
+  as_bound.id = clients_[b.connection].id;
+  as_bound.ns = absl::StrCat("n", ns);
+  as_bound.endpoint = absl::StrCat("/n", ns);
+  as_bound.identity = IdentityOf(b.who);
+  const size_t call = NewCall();
+  Trace("call ", call, ": repeat the binding of c", b.connection, " to ",
+        ToText(std::optional(b.who)));
+  As(call, [&] {
+    hub_->CheckFences(std::move(as_bound), b.verified_at,
+                      [=, this](absl::StatusOr<bool> allowed) {
+                        const Outcome outcome = ToOutcome(allowed.status());
+                        Trace("call ", call, " is answered: ", ToText(outcome));
+                        if (outcome == Outcome::kEnded) return;
+                        SeeEpochs();
+                        spec_.Decided(ns, b.who, b.verified_at, outcome);
+                      });
+  });
+}
+
+void Simulation::Admit() {
+  const auto c = AnyConnection();
+  if (!c) return;
+  const size_t call = NewCall();
+  Trace("call ", call, ": admit c", *c);
+  As(call, [&] {
+    hub_->Admit(clients_[*c].id,
+                [=, this](absl::StatusOr<ConnectionInfoPtr> info) {
+                  const Outcome outcome = ToOutcome(info.status());
+                  Trace("call ", call, " is answered: ", ToText(outcome));
+                  spec_.Admitted(*c, outcome);
+                });
+  });
+}
+
+// ---- the world --------------------------------------------------------------
+
+void Simulation::PassTime() {
+  if (depth_ != 0) return;  // no timer may be late
+  static constexpr Milliseconds kSteps[] = {10, 1'000, 4'000, 11'000, 31'000};
+  const Milliseconds d = OneIn(16) ? Specification::kRetention + 1'000
+                                   : kSteps[Below(std::size(kSteps))];
+  Trace(d, " ms pass");
+  clock_.Advance(absl::Milliseconds(d));
+  spec_.PassTime(d);
+  for (size_t i = 0; i < kShards; ++i) {
+    OnShard(i, [&](Shard&) { transports_[i].Advance(clock_.Monotonic()); });
+  }
+  spec_.TimersRan();
+}
+
+void Simulation::Restart() {
+  if (depth_ != 0 || !OneIn(3)) return;
+  Trace("the broker is killed, and starts again");
+  EndHub();
+  clock_.Advance(absl::Seconds(1));
+  spec_.PassTime(1'000);
+  StartHub();
+  spec_.Restart(hub_->epoch(), kFencesAreDurable);
+  known_epochs_.push_back(hub_->epoch());
+}
+
+}  // namespace broker::races

@@ -1,0 +1,203 @@
+// Specification: what the broker promises of bindings and revocations, said as
+// simply as possible, and held against what a run does.
+//
+// It knows only what can be seen from outside: what was asked, what was
+// answered, what was done to sockets. It keeps lists and looks through them; it
+// knows of no shard's fences and no index. Where two things overlap in time it
+// allows either order.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/session/close_code.h"
+#include "tests/races/words.h"
+
+namespace broker::races {
+
+enum class Outcome {
+  kOk,
+  kUnauthorized,  // 401: of a handshake, for whatever reason
+  kRevoked,
+  kTooOld,
+  kAhead,
+  kNotFound,
+  kAlreadyBound,
+  kNotBound,
+  kEnded,  // the broker was killed meanwhile
+  kOther,
+};
+std::string ToText(Outcome outcome);
+
+class Specification {
+ public:
+  static constexpr Milliseconds kPendingTimeout = 10'000;
+  static constexpr Milliseconds kRetention = 24 * 3'600'000;
+  static constexpr Milliseconds kTick = 50;  // timers may be so late
+
+  // The first thing that the broker did wrong; empty: nothing.
+  const std::string& violation() const { return violation_; }
+
+  // ---- the world ----
+  void Start(uint64_t epoch);
+  void PassTime(Milliseconds d) { now_ += d; }
+  void SeeEpochs(uint64_t current, uint64_t oldest);
+  // The broker is killed and comes back. `durable`: it still has its fences.
+  void Restart(uint64_t epoch, bool durable);
+
+  // ---- tickets and bindings: what was decided just now ----
+  void Minted(uint8_t ns, Who who, uint64_t verified_at, Milliseconds ttl,
+              Outcome outcome);
+  void Presented(size_t ticket, uint8_t ns, Outcome outcome);
+  void Decided(uint8_t ns, const Who& who, uint64_t verified_at,
+               Outcome outcome);
+
+  // ---- connections ----
+  // It is about to be registered: with an identity admitted, else pending.
+  size_t Opening(size_t shard, uint8_t ns, std::optional<Who> who,
+                 uint64_t verified_at);
+  void Bound(size_t c, const Who& who, uint64_t verified_at, bool hold,
+             Outcome outcome);
+  void Admitted(size_t c, Outcome outcome);
+  void Updated(size_t c, Label label, Outcome outcome);
+  // One shard's part of it; returns how many changed.
+  uint64_t UpdatedFiltered(size_t shard, uint8_t ns, Filter filter,
+                           Label label);
+  void Removed(size_t c, bool removed);
+  void Message(size_t c);  // of the client, a request
+  void ClientClosing(size_t c);
+  void Gone(size_t c);
+
+  // ---- what the broker does to sockets ----
+  // In a task of `revocation`, if any.
+  void Closed(size_t c, CloseCode code, bool drains,
+              std::optional<size_t> revocation);
+  void Sent(size_t c, bool reply, bool too_slow);
+
+  // ---- revocations ----
+  struct Revoke {
+    Target target;
+    bool fence = true;
+    Milliseconds block = 0;  // block_for or fence_ttl
+    bool drains = false;
+    std::optional<size_t> spared;  // a connection that is excluded
+  };
+  size_t Revoking(const Revoke& revoke);
+  void Revoked(size_t r, uint64_t closed, uint64_t epoch);
+  void RevokeRefused(size_t r);  // nothing happened
+  void Lifting(size_t r);
+  void Lifted(size_t r, bool found);
+  // All that stand, when nothing is under way.
+  void Listed(const std::vector<uint64_t>& epochs);
+
+  // That with this epoch, or the only one that it can be; unset: none, or it
+  // cannot be told.
+  std::optional<size_t> FindFence(uint64_t epoch) const;
+
+  // ---- after every step ----
+  void EndStep();
+  // Of all shards, since time passed.
+  void TimersRan();
+  // What the broker says, and what is so.
+  void Counted(const char* what, uint64_t said, uint64_t is);
+  void Disagree(size_t c, const std::string& what) { FailAt(c, what); }
+  uint64_t admitted(size_t shard, uint8_t ns) const;
+
+  enum class State : uint8_t { kPending, kAdmitted, kClosing, kGone };
+  struct Connection {
+    size_t shard = 0;
+    uint8_t ns = 0;
+    std::optional<Who> who;
+    uint64_t verified_at = 0;
+    State state = State::kPending;
+    Milliseconds opened = 0;
+    std::optional<CloseCode> close_code;  // by the broker
+    bool cut = false;                     // closed without a drain
+    bool too_slow = false;
+    State closed_from = State::kPending;
+    uint64_t closed_in_step = 0;
+    uint64_t opened_in_step = 0;
+    int requests = 0;
+    int replies = 0;
+
+    bool open() const {
+      return state == State::kPending || state == State::kAdmitted;
+    }
+    // Before this step: what happens in it may have closed it.
+    bool was_open(uint64_t step) const {
+      return open() || closed_in_step == step;
+    }
+  };
+  const std::vector<Connection>& connections() const { return connections_; }
+
+ private:
+  struct Ticket {
+    uint8_t ns;
+    Who who;
+    uint64_t verified_at;
+    Milliseconds expires;
+    bool used = false;
+  };
+  struct Revocation {
+    Revoke what;
+    Milliseconds asked = 0;
+    uint64_t epoch_before = 0;
+    // What was there when it was asked and is covered ever since.
+    std::vector<size_t> covered;
+    bool answered = false;
+    uint64_t epoch = 0;
+    Milliseconds answered_at = 0;
+    uint64_t closes = 0;
+    int lifts = 0;      // how often that was asked
+    bool lost = false;  // refused, or its run has ended
+    bool over = false;  // lifted, refused, or lost with a run
+
+    uint64_t answered_in_step = 0;
+
+    bool may_scan() const { return !answered && !lost; }
+
+    bool by_key() const { return what.target.kind != TargetKind::kFilter; }
+    // Whether it has to block, and whether it may.
+    bool MustBlock(Milliseconds now) const {
+      return what.block != 0 && now < asked + what.block;
+    }
+    bool MayBlock(Milliseconds now) const {
+      return what.block != 0 && (!answered || now < answered_at + what.block);
+    }
+  };
+
+  void Fail(const std::string& what);
+  void FailAt(size_t c, const std::string& what);
+  std::string Describe(size_t c) const;
+  static bool Spares(const Revocation& r, size_t c) {
+    return r.what.spared == c;
+  }
+  bool MustRefuse(const Revocation& r, uint8_t ns, const Who& who,
+                  uint64_t verified_at) const;
+  bool MayRefuse(uint8_t ns, const Who& who, uint64_t verified_at) const;
+  bool MayCloseAsRevoked(size_t c) const;
+  bool MayBeThatOld(uint64_t oldest) const;
+  void CheckClose(size_t c);
+  void CheckAnswered(size_t r);
+  void Become(Connection& c, State state);
+  // Its identity has changed.
+  void Changed(size_t c);
+
+  std::string violation_;
+  Milliseconds now_ = 0;
+  uint64_t epoch_ = 0;
+  uint64_t oldest_ = 0;
+  uint64_t first_epoch_ = 0;  // of this run
+  uint64_t step_ = 1;
+  int removals_ = 0;            // closed as removed, and not answered yet
+  std::vector<size_t> closed_;  // in this step
+  std::vector<Ticket> tickets_;
+  std::vector<Connection> connections_;
+  std::vector<Revocation> revocations_;
+};
+
+}  // namespace broker::races
