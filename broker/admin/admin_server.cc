@@ -141,6 +141,17 @@ AdminServer::AdminServer(AdminSource source)
     response.set_content(text.str(),
                          "text/plain; version=0.0.4; charset=utf-8");
   });
+  // Before httplib reads a body: it holds one in chunks, however long, against
+  // no limit (CVE-2025-46728).
+  server.set_pre_routing_handler(
+      [](const httplib::Request& request, httplib::Response& response) {
+        if (request.method == "GET" || request.method == "HEAD") {
+          return httplib::Server::HandlerResponse::Unhandled;
+        }
+        response.set_header("Allow", "GET, HEAD");
+        SetText(response, 405, "Only GET and HEAD are known here.\n");
+        return httplib::Server::HandlerResponse::Handled;
+      });
   server.set_error_handler([](const auto&, httplib::Response& response) {
     if (!response.body.empty()) return;
     SetText(response, response.status,

@@ -77,14 +77,12 @@ std::string HandshakeResult(int http_status) {
                             : absl::StrCat(http_status);
 }
 
-ClientMetric FanOut(const Shards& shards) {
+ClientMetric Sum(const std::vector<const Histogram*>& histograms) {
   std::array<uint64_t, Histogram::kBuckets + 1> counts{};
   ClientMetric metric;
-  for (const ShardStats* shard : shards) {
-    for (size_t i = 0; i < counts.size(); ++i) {
-      counts[i] += shard->fan_out.count(i);
-    }
-    metric.histogram.sample_sum += shard->fan_out.sum_seconds();
+  for (const Histogram* histogram : histograms) {
+    for (size_t i = 0; i < counts.size(); ++i) counts[i] += histogram->count(i);
+    metric.histogram.sample_sum += histogram->sum_seconds();
   }
   // The serializer adds the bucket without a bound itself.
   uint64_t so_far = 0;
@@ -168,9 +166,23 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
   out.Gauge("slow_connections",
             "Connections whose outbox is above its soft limit.")
       .Add(static_cast<double>(slow));
+  std::vector<const Histogram*> fan_outs;
+  for (const ShardStats* shard : s.shards) fan_outs.push_back(&shard->fan_out);
   out.Begin("fan_out_seconds", MetricType::Histogram,
             "The time that one send took on one shard.")
-      .Add(FanOut(s.shards));
+      .Add(Sum(fan_outs));
+}
+
+void CollectJournal(const JournalStats& s, Families& out) {
+  out.Counter("journal_changes_total", "Changes written to the journal.")
+      .Add(s.changes.value());
+  out.Counter("journal_failures_total",
+              "Changes that could not be written to the journal.")
+      .Add(s.failures.value());
+  out.Begin(
+         "journal_write_seconds", MetricType::Histogram,
+         "The time that writing what had come together took, with its fsync.")
+      .Add(Sum({&s.write_time}));
 }
 
 }  // namespace
@@ -190,6 +202,7 @@ std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
   }
   CollectSockets(snapshot, out);
   CollectMessages(snapshot, out);
+  if (snapshot.journal != nullptr) CollectJournal(*snapshot.journal, out);
   out.Counter("rpcs_total", "Calls of the gRPC API, by method and code.");
   for (const RpcStatsSnapshot& rpc : snapshot.rpcs) {
     out.Add(rpc.count, {{"method", rpc.method}, {"code", rpc.code}});

@@ -29,6 +29,7 @@ struct MetricsSnapshot {
   std::vector<const ShardStats*> shards;
   uint64_t sockets = 0;
   uint64_t epoch = 0;
+  const JournalStats* journal = nullptr;       // null: none
   std::optional<int64_t> certificate_expires;  // Unix time
   std::map<std::string, Registry::Counts> namespaces;
   std::vector<RpcStatsSnapshot> rpcs;

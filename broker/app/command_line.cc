@@ -35,6 +35,7 @@ constexpr NamedFlag kNamedFlags[] = {
     {"--control-port", "control.port", "Port for gRPC; 0: any"},
     {"--admin-port", "admin.port", "Port for admin HTTP; 0: any"},
     {"--shards", "shards", "Threads that hold connections; 0: all cores"},
+    {"--state-dir", "state_dir", "Directory that keeps revocations"},
     {"--log-level", "log.level", "debug, info, warning or error"},
     {"--log-format", "log.format", "auto, json or text"},
 };

@@ -106,6 +106,7 @@ std::vector<std::string> KeysThatNeedRestart(const Config& running,
   compare("admin.enabled", running.admin().enabled(), loaded.admin().enabled());
   compare("shards", running.shards(), loaded.shards());
   compare("reflection", running.reflection(), loaded.reflection());
+  compare("state_dir", running.state_dir(), loaded.state_dir());
   return keys;
 }
 
@@ -119,6 +120,7 @@ void KeepUntilRestart(const Config& running, Config& loaded) {
   *loaded.mutable_admin() = running.admin();
   loaded.set_shards(running.shards());
   loaded.set_reflection(running.reflection());
+  loaded.set_state_dir(running.state_dir());
 }
 
 SettingsPtr ToSettings(const Config& config) {
@@ -127,6 +129,8 @@ SettingsPtr ToSettings(const Config& config) {
     settings->endpoints.push_back(ToEndpoint(e));
   }
   settings->limits = ToLimits(config.limits());
+  settings->revocation_retention =
+      absl::FromChrono(ToMilliseconds(config.revocations().retention()));
   settings->loopback_listener = IsLoopback(config.websocket().address());
   return settings;
 }

@@ -99,6 +99,10 @@ void FillDefaults(uint64_t descriptor_limit, Config& config) {
   if (!config.drain().has_window()) {
     *config.mutable_drain()->mutable_window() = Seconds(10);
   }
+  if (!config.revocations().has_retention()) {
+    *config.mutable_revocations()->mutable_retention() = Seconds(24 * 60 * 60);
+  }
+  if (!config.has_state_dir()) config.set_state_dir("");
   v1::Log& log = *config.mutable_log();
   if (!log.has_level()) log.set_level(v1::LOG_LEVEL_INFO);
   if (!log.has_format()) log.set_format(v1::LOG_FORMAT_AUTO);

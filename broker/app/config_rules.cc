@@ -1,5 +1,6 @@
 #include "broker/app/config_rules.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -29,6 +30,10 @@ bool AllOf(absl::string_view text, absl::string_view punctuation, bool upper) {
     if (!letter && !absl::StrContains(punctuation, c)) return false;
   }
   return true;
+}
+
+absl::Duration ToDuration(const google::protobuf::Duration& d) {
+  return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
 }
 
 // Empty when a browser could send this as an Origin (RFC 6454 section 6.2);
@@ -88,6 +93,7 @@ class Checker {
     Range("shards", config_.shards(), 1, 256);
     Range("drain.window", config_.drain().window(), absl::ZeroDuration(),
           absl::Hours(1));
+    CheckRetention();
   }
 
  private:
@@ -104,8 +110,7 @@ class Checker {
 
   void Range(const std::string& path, const google::protobuf::Duration& value,
              absl::Duration least, absl::Duration most) {
-    const absl::Duration duration =
-        absl::Seconds(value.seconds()) + absl::Nanoseconds(value.nanos());
+    const absl::Duration duration = ToDuration(value);
     if (duration >= least && duration <= most) return;
     Fault(path, absl::StrCat(absl::FormatDuration(duration),
                              " is out of range; allowed are ",
@@ -261,6 +266,17 @@ class Checker {
           absl::Hours(1));
     Range("limits.pong_timeout", limits.pong_timeout(), least,
           absl::Minutes(5));
+  }
+
+  // A connection is bound as of its handshake, so a shorter memory would refuse
+  // those that pend longest.
+  void CheckRetention() {
+    absl::Duration least = absl::Minutes(1);
+    for (const v1::Endpoint& e : config_.endpoints()) {
+      least = std::max(least, ToDuration(e.pending_timeout()));
+    }
+    Range("revocations.retention", config_.revocations().retention(), least,
+          absl::Hours(8760));
   }
 
   const Config& config_;

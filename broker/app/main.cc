@@ -33,6 +33,7 @@ sigset_t BlockSignals() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a journal that may not grow is an error
   return set;
 }
 
@@ -64,6 +65,7 @@ uint32_t Shards(const Config& config) {
 ServerOptions ToOptions(const Config& config, TlsContextPtr tls) {
   ServerOptions options;
   options.settings = ToSettings(config);
+  options.state_dir = config.state_dir();
   options.version = BROKER_VERSION;
   options.websocket.address = config.websocket().address();
   options.websocket.port = static_cast<uint16_t>(config.websocket().port());
@@ -104,7 +106,7 @@ void Reload(const ConfigSources& sources, Config& running, Server& server) {
   Log(LogLevel::kInfo, "reloaded", "the configuration was read again");
 }
 
-void LogStarted(const Server& server) {
+void LogStarted(const Server& server, const std::string& state_dir) {
   Log(LogLevel::kInfo, "started", "the broker is serving",
       {{"version", BROKER_VERSION},
        {"node_id", server.hub().node_id().ToString()},
@@ -112,7 +114,14 @@ void LogStarted(const Server& server) {
        {"websocket_tls", server.websocket_tls()},
        {"control_address", server.control_address()},
        {"admin_address", server.admin_address()},
+       {"epoch", server.hub().epoch()},
+       {"durable_revocations", !state_dir.empty()},
        {"pid", getpid()}});
+  if (state_dir.empty()) {
+    Log(LogLevel::kWarning, "revocations_in_memory",
+        "revocations last as long as this process: give it a --state-dir to "
+        "keep them");
+  }
 }
 
 int Run(const ConfigSources& sources, Config config, TlsContextPtr tls,
@@ -123,7 +132,7 @@ int Run(const ConfigSources& sources, Config config, TlsContextPtr tls,
     Log(LogLevel::kError, "start_failed", started.message());
     return kExitFailed;
   }
-  LogStarted(server);
+  LogStarted(server, config.state_dir());
   for (;;) {
     const int signal = sigwaitinfo(&signals, nullptr);
     if (signal == SIGHUP) {

@@ -66,9 +66,21 @@ std::string Server::admin_address() const {
   return admin_ ? HostPort(options_.admin_address, admin_->port()) : "";
 }
 
+absl::Status Server::MakeHub() {
+  JournalPast past = JournalPast::None(Clock::System());
+  if (!options_.state_dir.empty()) {
+    BROKER_ASSIGN_OR_RETURN(
+        journal_, FileJournal::Open(options_.state_dir, Clock::System()));
+    past = journal_->TakePast();
+  }
+  hub_ =
+      std::make_unique<Hub>(websocket_.transports(), options_.settings,
+                            Clock::System(), std::move(past), journal_.get());
+  return absl::OkStatus();
+}
+
 absl::Status Server::Start() {
-  hub_ = std::make_unique<Hub>(websocket_.transports(), options_.settings,
-                               Clock::System());
+  BROKER_RETURN_IF_ERROR(MakeHub());
   BROKER_RETURN_IF_ERROR(websocket_.Bind());
   if (options_.admin_enabled) {
     admin_ = std::make_unique<AdminServer>(MakeAdminSource());
@@ -80,6 +92,7 @@ absl::Status Server::Start() {
   facts.websocket_address = websocket_address();
   facts.websocket_tls = websocket_tls();
   facts.admin_address = admin_address();
+  facts.durable_revocations = journal_ != nullptr;
   control_ = std::make_unique<ControlServer>(*hub_, options_.control, facts);
   BROKER_RETURN_IF_ERROR(control_->Start());
   websocket_.Start(hub_->shards());
@@ -139,6 +152,7 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
     snapshot.shards.push_back(&shard->stats());
   snapshot.sockets = hub_->shards().front()->caps().sockets();
   snapshot.epoch = hub_->epoch();
+  if (journal_ != nullptr) snapshot.journal = &journal_->stats();
   if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;
   snapshot.namespaces = Wait<Counts>([this](Done<Counts> done) {

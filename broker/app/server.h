@@ -15,6 +15,7 @@
 #include "broker/control/server.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/settings.h"
+#include "broker/journal/file_journal.h"
 #include "broker/ws/server.h"
 
 namespace broker {
@@ -26,6 +27,7 @@ struct ServerOptions {
   std::string admin_address = "127.0.0.1";
   uint16_t admin_port = 8081;
   SettingsPtr settings;
+  std::string state_dir;  // empty: revocations last as long as the server
   std::string version;
 };
 
@@ -53,6 +55,7 @@ class Server {
   const Hub& hub() const { return *hub_; }
 
  private:
+  absl::Status MakeHub();
   AdminSource MakeAdminSource();
   std::vector<prometheus::MetricFamily> CollectMetrics();
   std::string StatusJson();
@@ -61,6 +64,7 @@ class Server {
   const ServerOptions options_;
   std::atomic<int64_t> certificate_expires_{0};  // Unix time; with TLS only
   WsServer websocket_;
+  std::unique_ptr<FileJournal> journal_;  // null: none
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<AdminServer> admin_;

@@ -174,7 +174,8 @@ void SetTarget(const RevocationTarget& target, v1::Revocation& out) {
       break;
   }
   if (target.keep_token_hash) out.set_keep_token_hash(*target.keep_token_hash);
-  if (target.ns) out.set_namespace_(*target.ns);
+  for (const std::string& ns : target.namespaces) out.add_namespaces(ns);
+  if (target.within) *out.mutable_within() = target.within->expr();
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ struct BrokerFacts {
   std::string version;
   std::string websocket_address;
   bool websocket_tls = false;
+  bool durable_revocations = false;
   std::string admin_address;
   std::string control_host;  // an IP address
   int control_port = 0;      // written before the server serves

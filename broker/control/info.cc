@@ -30,6 +30,7 @@ void GetBrokerInfo(Hub& hub, const BrokerFacts& facts,
   FromTime(hub.start_time(), response.mutable_start_time());
   response.set_websocket_address(facts.websocket_address);
   response.set_websocket_tls(facts.websocket_tls);
+  response.set_durable_revocations(facts.durable_revocations);
   response.set_control_address(
       HostPort(facts.control_host, facts.control_port));
   response.set_admin_address(facts.admin_address);

@@ -25,7 +25,7 @@ absl::StatusOr<std::string> ReadParams(const v1::JsonRpcNotification& n) {
           google::protobuf::util::MessageToJsonString(n.params_struct(), &json);
       if (!status.ok()) {
         return InvalidField("message.notification.params_struct",
-                            status.message().ToString());
+                            std::string(status.message()));
       }
       const absl::Status valid = ValidateParams(json);
       if (!valid.ok()) {

@@ -36,8 +36,9 @@ absl::StatusOr<RevokeCommand> ReadCloseByKey(RevocationTarget::Kind kind,
   command.target.kind = kind;
   BROKER_RETURN_IF_ERROR(CheckKey(field, present, key));
   command.target.key = key;
-  BROKER_ASSIGN_OR_RETURN(command.target.ns,
+  BROKER_ASSIGN_OR_RETURN(const std::optional<std::string> ns,
                           ReadOptionalNamespace(request, *hub.settings()));
+  if (ns) command.target.namespaces = {*ns};
   BROKER_ASSIGN_OR_RETURN(command.block_for,
                           ReadDuration("block_for", request.has_block_for(),
                                        request.block_for(), kMaxBlock));
@@ -80,8 +81,9 @@ absl::StatusOr<RevokeCommand> ReadCloseFiltered(
       return InvalidField("namespace", "is set together with all_namespaces");
     }
   } else {
-    BROKER_ASSIGN_OR_RETURN(command.target.ns,
+    BROKER_ASSIGN_OR_RETURN(const std::string ns,
                             ReadNamespace(request, *hub.settings()));
+    command.target.namespaces = {ns};
   }
   BROKER_ASSIGN_OR_RETURN(command.target.predicate, ReadSelector(request));
   BROKER_RETURN_IF_ERROR(ReadFence(request, command));
@@ -182,7 +184,12 @@ absl::StatusOr<v1::ListRevocationsResponse> List(
     BROKER_ASSIGN_OR_RETURN(
         const std::string position,
         ReadToken("page_token", request.page_token(), binding));
-    after = UnpackNumbers(position).at(0);
+    // Anybody can make a token: its hash tells damage, not forgery.
+    const std::vector<uint64_t> numbers = UnpackNumbers(position);
+    if (numbers.size() != 1) {
+      return InvalidField("page_token", "was not given by ListRevocations");
+    }
+    after = numbers[0];
   }
   std::vector<FencePtr> page = hub.ListRevocations(ns, after, size + 1);
   v1::ListRevocationsResponse response;

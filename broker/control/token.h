@@ -17,7 +17,8 @@ namespace broker {
 std::string MakeToken(absl::string_view binding, absl::string_view position);
 
 // The position. INVALID_ARGUMENT that names the field when the token was not
-// made by MakeToken, or with another binding.
+// made by MakeToken, or with another binding. Anybody can do what MakeToken
+// does, so a position may be anything.
 absl::StatusOr<std::string> ReadToken(absl::string_view field,
                                       absl::string_view token,
                                       absl::string_view binding);

@@ -29,6 +29,31 @@ std::shared_ptr<const Predicate> Predicate::All() {
   return *all;
 }
 
+std::shared_ptr<const Predicate> Predicate::Both(
+    std::shared_ptr<const Predicate> a, std::shared_ptr<const Predicate> b) {
+  if (a == nullptr || a->matches_all()) return b == nullptr ? All() : b;
+  if (b == nullptr || b->matches_all()) return a;
+  FilterExpr expr;
+  *expr.mutable_all_of()->add_exprs() = a->expr_;
+  *expr.mutable_all_of()->add_exprs() = b->expr_;
+  std::vector<PredicateNode> nodes = {{PredicateNode::Kind::kAllOf}};
+  std::vector<Term> terms;
+  std::vector<Pin> pins;
+  for (const Predicate* part : {a.get(), b.get()}) {
+    const auto shift = static_cast<uint32_t>(nodes.size());
+    for (PredicateNode node : part->nodes_) {
+      node.end += shift;
+      node.term += static_cast<uint32_t>(terms.size());
+      nodes.push_back(node);
+    }
+    terms.insert(terms.end(), part->terms_.begin(), part->terms_.end());
+    pins.insert(pins.end(), part->pins_.begin(), part->pins_.end());
+  }
+  nodes.front().end = static_cast<uint32_t>(nodes.size());
+  return std::make_shared<Predicate>(std::move(expr), std::move(nodes),
+                                     std::move(terms), std::move(pins));
+}
+
 Predicate::Predicate(FilterExpr expr, std::vector<PredicateNode> nodes,
                      std::vector<Term> terms, std::vector<Pin> pins)
     : expr_(std::move(expr)),

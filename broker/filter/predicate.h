@@ -30,11 +30,16 @@ class Predicate {
   // Matches every connection.
   static std::shared_ptr<const Predicate> All();
 
+  // Matches what both match; a null one matches everything.
+  static std::shared_ptr<const Predicate> Both(
+      std::shared_ptr<const Predicate> a, std::shared_ptr<const Predicate> b);
+
   // For CompileFilter, which alone knows that the parts belong together.
   Predicate(socketbroker::v1::FilterExpr expr, std::vector<PredicateNode> nodes,
             std::vector<Term> terms, std::vector<Pin> pins);
 
-  // The hot path: it allocates nothing, and recurses kMaxDepth deep at most.
+  // The hot path: it allocates nothing, and recurses kMaxDepth deep at most,
+  // and once more for each Both.
   bool Matches(const ConnectionInfo& c) const {
     return matches_all() || MatchesNode(0, c);
   }

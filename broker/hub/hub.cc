@@ -13,7 +13,11 @@ namespace broker {
 
 Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
          const Clock& clock)
-    : shared_(clock, settings->limits),
+    : Hub(transports, settings, clock, JournalPast::None(clock), nullptr) {}
+
+Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
+         const Clock& clock, JournalPast past, Journal* journal)
+    : shared_(clock, *settings, std::move(past), journal),
       node_id_(Uuid::Make(clock.Now())),
       start_time_(clock.Now()),
       requests_(clock),
@@ -135,75 +139,6 @@ absl::StatusOr<std::string> Hub::MintTicket(Ticket ticket) {
   return shared_.tickets.Mint(std::move(ticket), clock().Monotonic());
 }
 
-// ---- revocation -----------------------------------------------------------
-
-void Hub::Revoke(RevokeCommand command, Done<RevokeResult> done) {
-  auto shared = std::make_shared<const RevokeCommand>(std::move(command));
-  if (!shared->validate_only && !shared->max_connections) {
-    return Execute(std::move(shared), std::move(done));
-  }
-  // Counted over all shards first, so that a guard that trips leaves no trace.
-  OnAll(
-      [shared](Shard& s) {
-        return s.CountCovered(shared->target, shared->exclude);
-      },
-      Summed<uint64_t>([this, shared, done = std::move(done)](
-                           absl::StatusOr<uint64_t> covered) mutable {
-        if (!covered.ok()) return done(covered.status());
-        const auto& most = shared->max_connections;
-        if (most && *covered > *most) {
-          return done(WithReason(
-              absl::FailedPreconditionError(absl::StrCat(
-                  *covered, " connections match and max_connections is ", *most,
-                  ": nothing was closed")),
-              "TOO_MANY_CONNECTIONS", {{"matched", absl::StrCat(*covered)}}));
-        }
-        if (shared->validate_only) {
-          return done(RevokeResult{*covered, epoch(), std::nullopt});
-        }
-        Execute(std::move(shared), std::move(done));
-      }));
-}
-
-void Hub::Execute(std::shared_ptr<const RevokeCommand> command,
-                  Done<RevokeResult> done) {
-  RevocationLog::Recorded recorded;
-  if (command->fence) {
-    auto result =
-        shared_.revocations.Record(command->target, command->block_for);
-    if (!result.ok()) return done(result.status());
-    recorded = *std::move(result);
-  }
-  const uint64_t at = recorded.fence ? recorded.fence->epoch : epoch();
-  const std::optional<Uuid> id =
-      recorded.fence ? std::optional(recorded.fence->id) : std::nullopt;
-  OnAll(
-      [command, recorded = std::move(recorded)](Shard& s) {
-        return s.Revoke(command->target, recorded.fence, recorded.forgotten,
-                        command->drain_for, command->exclude);
-      },
-      Summed<uint64_t>([at, id, done = std::move(done)](
-                           absl::StatusOr<uint64_t> closed) mutable {
-        if (!closed.ok()) return done(closed.status());
-        done(RevokeResult{*closed, at, id});
-      }));
-}
-
-void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done) {
-  absl::StatusOr<FencePtr> lifted = shared_.revocations.Lift(id);
-  if (!lifted.ok()) return done(lifted.status());
-  const FencePtr fence = *std::move(lifted);
-  OnAll(
-      [fence](Shard& s) {
-        s.LiftFence(*fence);
-        return true;
-      },
-      [fence, done = std::move(done)](Parts<bool> parts) mutable {
-        if (!parts.ok()) return done(parts.status());
-        done(fence);
-      });
-}
-
 // ---- delivery -------------------------------------------------------------
 
 void Hub::Send(SendCommand command, Done<SendTally> done) {
@@ -263,6 +198,7 @@ void Hub::Reload(SettingsPtr settings) {
     settings_ = settings;
   }
   shared_.caps.SetLimits(settings->limits);
+  shared_.revocations.SetRetention(settings->revocation_retention);
   for (size_t i = 0; i < shards_.size(); ++i) {
     Post(i, [settings, shard = shards_[i].get()] { shard->Reload(settings); });
   }

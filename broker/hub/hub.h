@@ -2,8 +2,8 @@
 // shards, or to the one that owns the connection, and gathers their answers.
 //
 // Thread-safe. Nothing blocks: a command answers through its Done, once, on a
-// shard's thread or at once on the caller's. When the broker is shutting down
-// that answer is UNAVAILABLE.
+// shard's thread, on the journal's, or at once on the caller's. When the broker
+// is shutting down that answer is UNAVAILABLE.
 
 #pragma once
 
@@ -29,8 +29,13 @@ namespace broker {
 class Hub {
  public:
   // One shard for each transport; both must outlive the last task they run.
+  // Fences last as long as the hub.
   Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
       const Clock& clock);
+  // The fences of earlier runs hold from the first handshake on, and those to
+  // come are answered when they are in the journal, which must outlive the hub.
+  Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
+      const Clock& clock, JournalPast past, Journal* journal);
   ~Hub();
 
   // For endpoints with allow_callout. Before the transports start; must outlive
@@ -118,6 +123,8 @@ class Hub {
   void OnOwner(const ConnectionId& id, Task task, Done<T> done);
   void Execute(std::shared_ptr<const RevokeCommand> command,
                Done<RevokeResult> done);
+  void Close(std::shared_ptr<const RevokeCommand> command,
+             RevocationLog::Recorded recorded, Done<RevokeResult> done);
   void Deliver(SendCommand command, Done<SendTally> done);
 
   SharedState shared_;

@@ -17,44 +17,49 @@
 #include "absl/strings/string_view.h"
 #include "broker/core/clock.h"
 #include "broker/core/mutex.h"
+#include "broker/hub/journal.h"
 #include "broker/registry/fence.h"
 
 namespace broker {
 
 class RevocationLog {
  public:
-  // A fence by key is forgotten after this; older epochs are refused then, so
-  // that forgetting lets nothing through.
-  static constexpr absl::Duration kRetention = absl::Hours(24);
-  // Likewise when there are more: the oldest go first.
+  // When there are more, the oldest by key are forgotten before their time.
   static constexpr size_t kMaxFences = 200'000;
   // Filters are asked at every admission one by one, so these are few.
   static constexpr size_t kMaxFilterFences = 1'000;
 
-  // Epochs start at the Unix time in microseconds, so that no epoch of an
-  // earlier run is ahead of this one's.
-  explicit RevocationLog(const Clock& clock);
+  // Without a journal fences last as long as this object. The journal must
+  // outlive it.
+  RevocationLog(const Clock& clock, absl::Duration retention, JournalPast past,
+                Journal* journal);
+
+  // How long a fence by key is remembered, from now on; older epochs are
+  // refused afterwards, so that forgetting lets nothing through.
+  void SetRetention(absl::Duration retention);
 
   struct Recorded {
     FencePtr fence;
-    // What was forgotten to make room; drop them from the FenceSets too.
+    // What was forgotten meanwhile; drop them from the FenceSets too.
     std::vector<FencePtr> forgotten;
   };
-  // Records a fence at the next epoch. A filter over the limit, or a key that
-  // blocks over it: RESOURCE_EXHAUSTED.
+  // Records a fence at the next epoch. It holds at once; `written` is told when
+  // it is in the journal, or without one before this returns. A filter over the
+  // limit, or a key that blocks over it: RESOURCE_EXHAUSTED, and `written` is
+  // dropped.
   absl::StatusOr<Recorded> Record(RevocationTarget target,
-                                  std::optional<absl::Duration> block_for);
-  // Takes a fence back: NOT_FOUND when it does not stand.
-  absl::StatusOr<FencePtr> Lift(const Uuid& id);
+                                  std::optional<absl::Duration> block_for,
+                                  Journal::Written written);
+  // Takes a fence back: NOT_FOUND when it does not stand. `written` as above.
+  absl::StatusOr<FencePtr> Lift(const Uuid& id, Journal::Written written);
   // Whether it was neither lifted nor forgotten since it was recorded.
   bool Stands(const Fence& fence) const;
-  // Forgets what has run its time, and returns it.
-  std::vector<FencePtr> ForgetExpired();
 
   // Up to `limit` fences behind `after` (in the order of epochs; 0: from the
   // start), that hold in the namespace.
   std::vector<FencePtr> Page(const std::optional<std::string>& ns,
                              uint64_t after, size_t limit) const;
+  std::vector<FencePtr> All() const { return Page(std::nullopt, 0, SIZE_MAX); }
 
   // Whether a binding may carry that epoch: INVALID_ARGUMENT for one that is
   // ahead, FAILED_PRECONDITION EPOCH_TOO_OLD for one older than is remembered.
@@ -68,17 +73,31 @@ class RevocationLog {
   }
 
  private:
-  void Forget(absl::btree_map<uint64_t, FencePtr>::iterator it,
-              std::vector<FencePtr>& forgotten)
+  using Fences = absl::btree_map<uint64_t, FencePtr>;
+
+  FencePtr MakeFence(RevocationTarget target,
+                     std::optional<absl::Duration> block_for, uint64_t epoch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void ForgetExpired(std::vector<FencePtr>& forgotten)
+  absl::Status CheckRoom(const RevocationTarget& target, bool blocks) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Insert(FencePtr fence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Fences::iterator Erase(Fences::iterator it)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Fences::iterator Forget(Fences::iterator it)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ForgetExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EraseFromJournal(std::vector<FencePtr> fences)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;
+  Journal* const journal_;  // called with the lock held, for its order
   std::atomic<uint64_t> epoch_;
   std::atomic<uint64_t> oldest_epoch_;
   mutable Mutex mu_;
-  absl::btree_map<uint64_t, FencePtr> fences_ ABSL_GUARDED_BY(mu_);
+  absl::Duration retention_ ABSL_GUARDED_BY(mu_);
+  Fences fences_ ABSL_GUARDED_BY(mu_);
+  // Not told to the FenceSets yet.
+  std::vector<FencePtr> forgotten_ ABSL_GUARDED_BY(mu_);
   size_t blocking_ ABSL_GUARDED_BY(mu_) = 0;
   size_t filters_ ABSL_GUARDED_BY(mu_) = 0;
   // When the earliest fence may have run its time.

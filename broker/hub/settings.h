@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace broker {
 
@@ -63,6 +64,8 @@ struct Limits {
 struct Settings {
   std::vector<EndpointSettings> endpoints;
   Limits limits;
+  // How long a fence by key is remembered, at least.
+  absl::Duration revocation_retention = absl::Hours(24);
   bool loopback_listener = true;
 
   const EndpointSettings* FindEndpoint(absl::string_view path) const;

@@ -45,7 +45,11 @@ Shard::Shard(uint8_t index, SharedState& shared, Transport& transport,
       shared_(shared),
       transport_(transport),
       settings_(std::move(settings)),
-      watches_(index) {}
+      watches_(index) {
+  for (FencePtr& fence : shared_.revocations.All()) {
+    fences_.Add(std::move(fence));
+  }
+}
 
 Shard::~Shard() = default;
 

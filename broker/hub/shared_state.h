@@ -10,13 +10,18 @@
 #include "broker/hub/callout.h"
 #include "broker/hub/caps.h"
 #include "broker/hub/revocation_log.h"
+#include "broker/hub/settings.h"
 #include "broker/hub/tickets.h"
 
 namespace broker {
 
 struct SharedState {
-  SharedState(const Clock& the_clock, const Limits& limits)
-      : clock(the_clock), caps(limits), revocations(the_clock) {}
+  SharedState(const Clock& the_clock, const Settings& settings,
+              JournalPast past, Journal* journal)
+      : clock(the_clock),
+        caps(settings.limits),
+        revocations(the_clock, settings.revocation_retention, std::move(past),
+                    journal) {}
 
   const Clock& clock;
   Caps caps;

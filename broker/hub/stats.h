@@ -1,5 +1,5 @@
-// ShardStats: what a shard counts, for /metrics. Written on the shard's thread,
-// read on any.
+// ShardStats and JournalStats: what a shard and the journal count, for
+// /metrics. Written on the shard's thread, or the journal's; read on any.
 
 #pragma once
 
@@ -52,6 +52,12 @@ struct ShardStats {
   Counter messages_out_dropped_slow;
   CounterByCode closes;  // by the code on the wire; 1006: none
   Histogram fan_out;     // one observation per send on this shard
+};
+
+struct JournalStats {
+  Counter changes;       // written
+  Counter failures;      // changes that could not be written
+  Histogram write_time;  // one observation per fsync
 };
 
 }  // namespace broker

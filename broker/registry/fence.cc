@@ -4,8 +4,14 @@
 
 namespace broker {
 
+bool RevocationTarget::CoversNamespace(absl::string_view ns) const {
+  return namespaces.empty() || std::find(namespaces.begin(), namespaces.end(),
+                                         ns) != namespaces.end();
+}
+
 bool RevocationTarget::Covers(const ConnectionInfo& c) const {
-  if (ns && *ns != c.ns) return false;
+  if (!CoversNamespace(c.ns)) return false;
+  if (within != nullptr && !within->Matches(c)) return false;
   if (kind == Kind::kFilter) return predicate->Matches(c);
   if (c.identity == nullptr) return false;
   switch (kind) {

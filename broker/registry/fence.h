@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "broker/core/clock.h"
 #include "broker/core/identity.h"
@@ -22,15 +23,18 @@
 namespace broker {
 
 // What a revocation covers: one session, account or API token by its key, or
-// whatever a filter matches.
+// whatever a filter matches; of that only what is within the reach of who
+// revokes.
 struct RevocationTarget {
   enum class Kind { kSession, kAccount, kToken, kFilter };
   Kind kind = Kind::kSession;
   std::string key;                             // unless kFilter
   std::optional<std::string> keep_token_hash;  // kAccount only: spared
   PredicatePtr predicate;                      // kFilter only
-  std::optional<std::string> ns;               // unset: every namespace
+  std::vector<std::string> namespaces;         // empty: every namespace
+  PredicatePtr within;                         // null: no further restriction
 
+  bool CoversNamespace(absl::string_view ns) const;
   bool Covers(const ConnectionInfo& connection) const;
 };
 

@@ -103,7 +103,12 @@ void Registry::Select(const std::optional<std::string>& ns,
 void Registry::Select(const RevocationTarget& target, States states,
                       std::vector<Slot>& out) const {
   if (target.kind == RevocationTarget::Kind::kFilter) {
-    return Select(target.ns, *target.predicate, states, out);
+    const PredicatePtr covered =
+        Predicate::Both(target.predicate, target.within);
+    for (const auto& [name, space] : namespaces_) {
+      if (target.CoversNamespace(name)) SelectIn(space, *covered, states, out);
+    }
+    return;
   }
   static constexpr auto kField = [](RevocationTarget::Kind kind) {
     return kind == RevocationTarget::Kind::kSession ? IndexedField::kTokenHash

@@ -45,6 +45,16 @@ bool EndsInsideCodePoint(absl::string_view text) {
   return false;
 }
 
+// All that websocketpp complains of here is in the client's bytes; what it has
+// no close code for, such as a length in more bytes than it takes, too.
+uint16_t CodeOf(std::error_code error) {
+  const uint16_t code = websocketpp::processor::error::to_ws(error);
+  return code == close_status::invalid_payload ||
+                 code == close_status::message_too_big
+             ? code
+             : close_status::protocol_error;
+}
+
 // The 101. The request that websocketpp gets to see has only what it answers
 // to; ReadHead has checked the rest.
 std::string SwitchingProtocols(const EngineProcessor& processor,
@@ -82,20 +92,10 @@ class Engine::Connection {
   }
 
   void Feed(absl::Span<char> data) {
-    if (!lengths_.Accept({data.data(), data.size()})) {
-      return Fail(CloseCode::kProtocolError);
-    }
-    while (!data.empty() && state_ != State::kEnded) {
-      std::error_code error;
-      const size_t taken = processor_.consume(
-          reinterpret_cast<uint8_t*>(data.data()), data.size(), error);
-      if (error) {
-        return Fail(websocketpp::processor::error::to_ws(error),
-                    error.message());
-      }
-      data.remove_prefix(taken);
-      if (processor_.ready()) HandleMessage(*processor_.get_message());
-    }
+    const size_t good = lengths_.Accept({data.data(), data.size()});
+    const bool forbidden = good < data.size();
+    Parse(data.subspan(0, good));
+    if (forbidden) Fail(CloseCode::kProtocolError);
   }
 
   bool Close(uint16_t code, const std::string& reason) {
@@ -120,6 +120,17 @@ class Engine::Connection {
     kClosing,  // a close frame is written, and the client's is awaited
     kEnded,    // nothing more is said or heard
   };
+
+  void Parse(absl::Span<char> data) {
+    while (!data.empty() && state_ != State::kEnded) {
+      std::error_code error;
+      const size_t taken = processor_.consume(
+          reinterpret_cast<uint8_t*>(data.data()), data.size(), error);
+      if (error) return Fail(CodeOf(error), error.message());
+      data.remove_prefix(taken);
+      if (processor_.ready()) HandleMessage(*processor_.get_message());
+    }
+  }
 
   // Header and payload.
   static std::array<iovec, 2> PartsOf(EngineMessage& frame) {

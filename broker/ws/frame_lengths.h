@@ -18,24 +18,26 @@ namespace broker {
 
 class FrameLengths {
  public:
-  // Goes on with the stream. False when a forbidden length came; nothing after
-  // it may be looked at.
-  bool Accept(absl::string_view data) {
-    while (!data.empty()) {
+  // Goes on with the stream. How many bytes may be parsed: all, or those before
+  // the one that completed a forbidden length; nothing may come after it.
+  size_t Accept(absl::string_view data) {
+    size_t at = 0;
+    while (at < data.size()) {
       if (payload_left_ > 0) {
-        const auto n = std::min<uint64_t>(payload_left_, data.size());
+        const auto n = std::min<uint64_t>(payload_left_, data.size() - at);
         payload_left_ -= n;
-        data.remove_prefix(n);
+        at += n;
         continue;
       }
-      header_[have_++] = static_cast<uint8_t>(data[0]);
-      data.remove_prefix(1);
-      if (have_ < 2 || have_ < HeaderSize()) continue;
-      payload_left_ = PayloadSize();
-      have_ = 0;
-      if (payload_left_ >> 63 != 0) return false;
+      header_[have_++] = static_cast<uint8_t>(data[at]);
+      if (have_ >= 2 && have_ >= HeaderSize()) {
+        payload_left_ = PayloadSize();
+        have_ = 0;
+        if (payload_left_ >> 63 != 0) return at;
+      }
+      ++at;
     }
-    return true;
+    return at;
   }
 
  private:

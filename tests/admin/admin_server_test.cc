@@ -93,8 +93,18 @@ TEST_F(AdminServerTest, RefusesEverythingElse) {
   const auto missing = client_->Get("/etc/passwd");
   EXPECT_EQ(missing->status, 404);
   EXPECT_THAT(missing->body, HasSubstr("/metrics"));
-  EXPECT_GE(client_->Post("/livez", "body", "text/plain")->status, 400);
+  EXPECT_EQ(client_->Post("/livez", "body", "text/plain")->status, 405);
   EXPECT_GE(client_->Get("/" + std::string(10'000, 'x'))->status, 400);
+}
+
+TEST_F(AdminServerTest, NeverWaitsForABody) {
+  const int fd = Connect(
+      "POST /livez HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+  std::string answer(12, '\0');
+  EXPECT_EQ(recv(fd, answer.data(), answer.size(), MSG_WAITALL), 12);
+  EXPECT_EQ(answer, "HTTP/1.1 405");
+  close(fd);
+  EXPECT_EQ(client_->Head("/livez")->status, 200);
 }
 
 TEST_F(AdminServerTest, SurvivesManyAtOnceAndGarbage) {

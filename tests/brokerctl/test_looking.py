@@ -157,7 +157,7 @@ def test_watch_tells_why_it_ended(broker):
 def test_revocations_list(broker):
     revocations = [
         connection_pb2.Revocation(revocation_id="r1", account_id="a1", keep_token_hash="h1", epoch=5),
-        connection_pb2.Revocation(revocation_id="r2", api_token_id="t1", namespace="n"),
+        connection_pb2.Revocation(revocation_id="r2", api_token_id="t1", namespaces=["n", "o"]),
         connection_pb2.Revocation(
             revocation_id="r3", filter_expr=filter_pb2.FilterExpr(present=filter_pb2.FilterPresent(field="groups"))
         ),
@@ -170,7 +170,7 @@ def test_revocations_list(broker):
     table = rows(run(broker, "revocations", "list", "--namespace", "n").stdout)
     assert table[1][:3] == ["r1", "all", "5"]
     assert table[1][-1] == "account:a1 but session:h1"
-    assert (table[2][1], table[2][-1]) == ("n", "token:t1")
+    assert (table[2][1], table[2][-1]) == ("n,o", "token:t1")
     assert table[3][0] == "r3" and "groups" in table[3][-1]
     assert [r.page_token for r in broker.of("ListRevocations")] == ["", "2"]
     assert broker.of("ListRevocations")[0].namespace == "n"

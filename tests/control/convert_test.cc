@@ -6,6 +6,8 @@
 #include "absl/strings/match.h"
 #include "broker/control/fields.h"
 #include "broker/control/token.h"
+#include "broker/filter/compiler.h"
+#include "broker/filter/text_parser.h"
 #include "gtest/gtest.h"
 #include "socketbroker/v1/socket_broker.pb.h"
 #include "tests/fakes/fake_clock.h"
@@ -221,7 +223,15 @@ TEST_F(ConvertTest, AConnectionAndAFenceComeOutWhole) {
   const v1::Revocation revocation = ToProto(fence);
   EXPECT_EQ(revocation.account_id(), "a");
   EXPECT_EQ(revocation.keep_token_hash(), "s");
-  EXPECT_FALSE(revocation.has_namespace_());
+  EXPECT_TRUE(revocation.namespaces().empty());
+  EXPECT_FALSE(revocation.has_within());
+
+  fence.target.namespaces = {"blue", "green"};
+  fence.target.within = *CompileFilter(*ParseFilter("labels.tenant = acme"));
+  const v1::Revocation narrow = ToProto(fence);
+  EXPECT_EQ(narrow.namespaces_size(), 2);
+  EXPECT_EQ(narrow.namespaces(1), "green");
+  EXPECT_EQ(narrow.within().comparison().field(), "labels.tenant");
 }
 
 }  // namespace

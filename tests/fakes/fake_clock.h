@@ -11,6 +11,8 @@ class FakeClock final : public Clock {
   absl::Time Now() const override { return now_; }
   MonotonicTime Monotonic() const override { return monotonic_; }
 
+  // The wall clock alone, as an operator does.
+  void SetWall(absl::Time now) { now_ = now; }
   void Advance(absl::Duration d) {
     now_ += d;
     monotonic_ += std::chrono::milliseconds(absl::ToInt64Milliseconds(d));

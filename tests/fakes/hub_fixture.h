@@ -12,6 +12,7 @@
 #include "broker/hub/hub.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_journal.h"
 #include "tests/fakes/fake_transport.h"
 
 namespace broker::testing {
@@ -40,14 +41,20 @@ class HubFixture : public ::testing::Test {
  protected:
   static constexpr size_t kShards = 3;
 
-  void Start(Settings settings = DefaultSettings()) {
+  // With `journal`, a run after those that it knows of.
+  void Start(Settings settings = DefaultSettings(),
+             FakeJournal* journal = nullptr) {
+    hub_.reset();
+    transports_.clear();
+    pointers_.clear();
     for (size_t i = 0; i < kShards; ++i) {
       transports_.push_back(std::make_unique<FakeTransport>(clock_));
       pointers_.push_back(transports_.back().get());
     }
     hub_ = std::make_unique<Hub>(
         pointers_, std::make_shared<const Settings>(std::move(settings)),
-        clock_);
+        clock_, journal ? journal->Past(clock_) : JournalPast::None(clock_),
+        journal);
     for (Shard* shard : hub_->shards()) shard->BindToThisThread();
   }
 
@@ -137,7 +144,7 @@ class HubFixture : public ::testing::Test {
     RevokeCommand command;
     command.target.kind = RevocationTarget::Kind::kFilter;
     command.target.predicate = Where(text);
-    command.target.ns = "default";
+    command.target.namespaces = {"default"};
     command.fence = false;
     return command;
   }

@@ -241,6 +241,30 @@ TEST(PredicateTest, AllMatchesEveryConnection) {
   EXPECT_EQ(all, Predicate::All());
 }
 
+TEST(PredicateTest, BothMatchesWhatBothMatch) {
+  const auto compile = [](const FilterExpr& expr) {
+    return *CompileFilter(expr);
+  };
+  const PredicatePtr account = compile(Eq("account_id", "a1"));
+  const PredicatePtr either =
+      compile(AnyOf({Not(Eq("labels.region", "eu")), Present("groups")}));
+  const PredicatePtr both = Predicate::Both(either, account);
+  const std::vector<ConnectionInfo> all = {Unbound(), Session(), Daemon()};
+  for (const ConnectionInfo& c : all) {
+    EXPECT_EQ(both->Matches(c), either->Matches(c) && account->Matches(c));
+    EXPECT_EQ(Predicate::Both(both, either)->Matches(c), both->Matches(c));
+  }
+  // An index that helps one of them helps both.
+  EXPECT_EQ(both->pins().size(), account->pins().size());
+  // As if it had been sent: what is written down can be read again.
+  EXPECT_EQ(compile(both->expr())->fingerprint(), both->fingerprint());
+  EXPECT_NE(both->fingerprint(), account->fingerprint());
+
+  EXPECT_EQ(Predicate::Both(account, nullptr), account);
+  EXPECT_EQ(Predicate::Both(Predicate::All(), account), account);
+  EXPECT_TRUE(Predicate::Both(nullptr, nullptr)->matches_all());
+}
+
 TEST(PredicateTest, FingerprintTellsTreesApart) {
   const auto print = [](const FilterExpr& expr) {
     return (*CompileFilter(expr))->fingerprint();

@@ -5,26 +5,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "broker/app/config.h"
 #include "broker/app/config_yaml.h"
+#include "tests/fuzz/check.h"
 
-namespace {
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
+using broker::fuzz::Check;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr uint64_t kDescriptors = 20'000;
   const std::string text(reinterpret_cast<const char*>(data), size);
   const auto value = broker::ParseYaml(text);
   if (!value.ok()) {
-    Require(!value.status().message().empty());
+    Check(!value.status().message().empty(), "what is refused is explained");
     return 0;
   }
   broker::Config config;
@@ -33,17 +27,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   broker::FillDefaults(kDescriptors, config);
   broker::CheckConfig(config, kDescriptors, faults);
   for (const std::string& fault : faults) {
-    Require(fault.find('\n') == std::string::npos);
+    Check(fault.find('\n') == std::string::npos, "a fault is one line");
   }
   if (!faults.empty()) return 0;
 
-  Require(broker::ToSettings(config)->endpoints.size() ==
-          static_cast<size_t>(config.endpoints_size()));
+  Check(broker::ToSettings(config)->endpoints.size() ==
+            static_cast<size_t>(config.endpoints_size()),
+        "every endpoint is set up");
   const auto again = broker::ParseYaml(broker::PrintConfig(config));
-  Require(again.ok());
+  Check(again.ok(), "what is printed is read");
   broker::Config copy;
   broker::ApplyValue(*again, "printed", copy, faults);
-  Require(faults.empty());
-  Require(google::protobuf::util::MessageDifferencer::Equals(config, copy));
+  Check(faults.empty(), "without faults");
+  Check(google::protobuf::util::MessageDifferencer::Equals(config, copy),
+        "as itself");
   return 0;
 }

@@ -3,21 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "broker/session/envelope.h"
+#include "tests/fuzz/check.h"
 
 namespace {
 
 using broker::EnvelopeFault;
 using broker::EnvelopeKind;
+using broker::fuzz::Check;
 using Json = nlohmann::json;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 }  // namespace
 
@@ -26,28 +23,32 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto [fault, reason, envelope] = broker::ParseEnvelope(text);
   const bool sendable = broker::ValidateOutgoing(text).ok();
   const bool params = broker::ValidateParams(text).ok();
-  Require(reason.empty() == (fault == EnvelopeFault::kNone));
+  Check(reason.empty() == (fault == EnvelopeFault::kNone),
+        "a reason with every fault");
 
   if (fault == EnvelopeFault::kNone) {
     const Json json = Json::parse(text);  // Throws, and so ends the fuzzer.
-    Require(json.at("jsonrpc") == "2.0");
-    Require(json.contains("id") == !envelope.id_json.empty());
+    Check(json.at("jsonrpc") == "2.0", "the version");
+    Check(json.contains("id") == !envelope.id_json.empty(), "an id is seen");
     if (json.contains("id")) {
-      Require(Json::parse(envelope.id_json) == json.at("id"));
+      Check(Json::parse(envelope.id_json) == json.at("id"), "and kept");
     }
-    Require(json.value("method", "") == envelope.method);
-    Require(json.contains("result") ==
-            (envelope.kind == EnvelopeKind::kResponse));
-    Require(json.contains("error") ==
-            (envelope.kind == EnvelopeKind::kErrorResponse));
-    Require(sendable == (envelope.kind != EnvelopeKind::kRequest));
+    Check(json.value("method", "") == envelope.method, "the method");
+    Check(json.contains("result") == (envelope.kind == EnvelopeKind::kResponse),
+          "a result is a response");
+    Check(json.contains("error") ==
+              (envelope.kind == EnvelopeKind::kErrorResponse),
+          "an error is an error response");
+    Check(sendable == (envelope.kind != EnvelopeKind::kRequest),
+          "all but requests may be sent");
   } else {
-    Require(!sendable);
-    Require(broker::ParseEnvelope(
-                broker::MakeErrorReply(envelope.id_json,
-                                       static_cast<int>(fault), reason))
-                .fault == EnvelopeFault::kNone);
+    Check(!sendable, "nothing broken is sent");
+    Check(broker::ParseEnvelope(broker::MakeErrorReply(envelope.id_json,
+                                                       static_cast<int>(fault),
+                                                       reason))
+                  .fault == EnvelopeFault::kNone,
+          "the reply is proper");
   }
-  if (params) Require(Json::parse(text).is_structured());
+  if (params) Check(Json::parse(text).is_structured(), "params are structured");
   return 0;
 }

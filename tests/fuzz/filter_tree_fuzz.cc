@@ -3,8 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -17,14 +15,11 @@
 #include "broker/filter/text_writer.h"
 #include "google/protobuf/stubs/logging.h"
 #include "socketbroker/v1/filter.pb.h"
+#include "tests/fuzz/check.h"
 
 namespace {
 
-void Check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using broker::fuzz::Check;
 
 broker::ConnectionInfo Bound() {
   broker::IdentityFields identity;

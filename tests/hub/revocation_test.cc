@@ -232,6 +232,44 @@ TEST_F(RevocationTest, AForgottenFenceTakesItsEpochWithIt) {
   EXPECT_FALSE(hub_->MintTicket(ticket).ok());
 }
 
+// Who may reach a part only revokes that part: connections and bindings.
+TEST_F(RevocationTest, CoversNothingOutsideOfItsNamespacesAndFilter) {
+  Start();
+  const uint64_t before = hub_->epoch();
+  const Connected inside = Connect(0, "a/s1");
+  const Connected outside = Connect(1, "a/s2");
+  RevokeCommand command = ByKey(Kind::kAccount, "a");
+  command.target.within = Where("token_hash = s1");
+  EXPECT_EQ(Revoke(command)->closed, 1u);
+  EXPECT_EQ(Get(inside)->state, ConnectionState::kClosing);
+  EXPECT_EQ(Get(outside)->state, ConnectionState::kAdmitted);
+  const auto refused = [&](const std::string& who) {
+    ConnectionInfo as_bound;
+    as_bound.ns = "default";
+    as_bound.identity = Who(who);
+    return !Await<bool>([&](auto done) {
+              hub_->CheckFences(as_bound, before, std::move(done));
+            }).ok();
+  };
+  EXPECT_TRUE(refused("a/s1"));
+  EXPECT_FALSE(refused("a/s2"));
+
+  command.target.within = nullptr;
+  command.target.namespaces = {"elsewhere", "nowhere"};
+  EXPECT_EQ(Revoke(command)->closed, 0u);
+  EXPECT_FALSE(refused("a/s2"));
+  command.target.namespaces.push_back("default");
+  EXPECT_EQ(Revoke(command)->closed, 1u);
+  EXPECT_TRUE(refused("a/s2"));
+
+  RevokeCommand filter = ByFilter("account_id = b");
+  filter.target.within = Where("token_hash = s3");
+  const Connected third = Connect(0, "b/s3");
+  Connect(1, "b/s4");
+  EXPECT_EQ(Revoke(filter)->closed, 1u);
+  EXPECT_EQ(Get(third)->state, ConnectionState::kClosing);
+}
+
 // validate and open are two events, and a revocation may come anywhere around
 // them. However the tasks of three shards interleave: once the revocation has
 // been answered, whatever was verified before it is closed or refused.

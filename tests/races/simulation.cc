@@ -89,7 +89,7 @@ RevocationTarget Simulation::ToTarget(const Target& target) const {
       to.predicate = predicates_[static_cast<size_t>(target.filter)];
       break;
   }
-  if (target.ns) to.ns = kNames[*target.ns];
+  if (target.ns) to.namespaces = {kNames[*target.ns]};
   return to;
 }
 

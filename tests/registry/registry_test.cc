@@ -49,8 +49,7 @@ class Model {
 
   void Check() {
     const std::string& text = kFilters[Roll(kFilters.size())];
-    const PredicatePtr predicate =
-        text.empty() ? Predicate::All() : Where(text);
+    const PredicatePtr predicate = Compiled(text);
     const States states = RandomStates();
     const std::optional<std::string> ns =
         Roll(3) == 0 ? std::nullopt : std::optional(kNamespaces[Roll(2)]);
@@ -83,15 +82,25 @@ class Model {
       "account_id = nobody",
       "token_hash:*"};
 
+  static PredicatePtr Compiled(const std::string& text) {
+    return text.empty() ? Predicate::All() : Where(text);
+  }
+  PredicatePtr RandomFilter() {
+    return Compiled(kFilters[Roll(kFilters.size())]);
+  }
+
   void CheckTarget(States states) {
     RevocationTarget target;
-    target.kind = static_cast<RevocationTarget::Kind>(Roll(3));
-    target.key = std::string(1, "sat"[static_cast<int>(target.kind)]) +
+    target.kind = static_cast<RevocationTarget::Kind>(Roll(4));
+    target.predicate = RandomFilter();
+    target.key = std::string(1, "sat-"[static_cast<int>(target.kind)]) +
                  std::to_string(Roll(3));
     if (target.kind == RevocationTarget::Kind::kAccount && Roll(2) == 0) {
       target.keep_token_hash = "s" + std::to_string(Roll(3));
     }
-    if (Roll(2) == 0) target.ns = kNamespaces[Roll(2)];
+    if (Roll(2) == 0) target.namespaces.push_back(kNamespaces[Roll(2)]);
+    if (Roll(4) == 0) target.namespaces.push_back(kNamespaces[Roll(2)]);
+    if (Roll(3) == 0) target.within = RandomFilter();
     std::vector<Slot> found;
     registry_.Select(target, states, found);
     EXPECT_TRUE(Same(found, [&](const ConnectionInfo& c) {

@@ -196,11 +196,13 @@ TEST(FrameLengthsTest, RefusesOnlyLengthsOver63Bits) {
   for (const size_t piece : {1, 3, 1000, 100'000}) {
     FrameLengths lengths;
     for (size_t i = 0; i < good.size(); i += piece) {
-      ASSERT_TRUE(lengths.Accept(absl::string_view(good).substr(i, piece)));
+      const auto data = absl::string_view(good).substr(i, piece);
+      ASSERT_EQ(lengths.Accept(data), data.size());
     }
     FrameLengths copy = lengths;
-    EXPECT_TRUE(copy.Accept(large));
-    EXPECT_FALSE(lengths.Accept(bad));
+    EXPECT_EQ(copy.Accept(large), large.size());
+    EXPECT_EQ(FrameLengths(lengths).Accept(bad), bad.size() - 1);
+    EXPECT_EQ(lengths.Accept(good + bad), good.size() + bad.size() - 1);
   }
 }
 

@@ -27,6 +27,7 @@ void PrintInfo(const v1::GetBrokerInfoResponse& info) {
        (info.websocket_tls() ? "wss://" : "ws://") + info.websocket_address()},
       {"control", info.control_address()},
       {"admin", info.admin_address().empty() ? "-" : info.admin_address()},
+      {"revocations", info.durable_revocations() ? "on disk" : "in memory"},
       {"shards", number(info.shards())},
       {"max connections", limit(limits.max_connections())},
       {"  of one address", limit(limits.max_connections_per_address())},

@@ -38,13 +38,17 @@ std::string TargetName(const v1::Revocation& revocation) {
   }
 }
 
+std::string NamespacesOf(const v1::Revocation& revocation) {
+  if (revocation.namespaces().empty()) return "all";
+  return CLI::detail::join(revocation.namespaces(), ",");
+}
+
 void PrintRevocations(const v1::ListRevocationsResponse& list) {
   std::vector<Row> rows = {{"REVOCATION", "NAMESPACE", "EPOCH", "CREATED",
                             "BLOCKS UNTIL", "EXPIRES", "TARGET"}};
   for (const v1::Revocation& revocation : list.revocations()) {
     rows.push_back(
-        {revocation.revocation_id(),
-         revocation.has_namespace_() ? revocation.namespace_() : "all",
+        {revocation.revocation_id(), NamespacesOf(revocation),
          std::to_string(revocation.epoch()), TimeName(revocation.create_time()),
          TimeName(revocation.block_until()), TimeName(revocation.expire_time()),
          TargetName(revocation)});

@@ -62,11 +62,16 @@ endfunction()
 # broker_fuzz(filter_text DEPS filter) builds tests/fuzz/filter_text_fuzz.cc. It
 # replays tests/fuzz/filter_text_corpus/ as a test; with BROKER_FUZZ on (Clang)
 # it is a libFuzzer binary.
+#   SOURCES, OVERLAY  files of a module that are compiled into it, with headers
+#                     under OVERLAY in the place of those that they include
 function(broker_fuzz name)
-  cmake_parse_arguments(ARG "" "LABEL" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL;OVERLAY" "DEPS;LIBS;SOURCES" ${ARGN})
   list(TRANSFORM ARG_DEPS PREPEND "broker::" OUTPUT_VARIABLE deps)
-  add_executable(${name}_fuzz "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}_fuzz.cc")
+  add_executable(${name}_fuzz "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}_fuzz.cc" ${ARG_SOURCES})
   target_link_libraries(${name}_fuzz PRIVATE ${deps} ${ARG_LIBS})
+  if(ARG_OVERLAY)
+    target_include_directories(${name}_fuzz BEFORE PRIVATE "${ARG_OVERLAY}")
+  endif()
   if(BROKER_FUZZ)
     target_compile_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
     target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)

@@ -8,7 +8,7 @@ build_packages=(
   libprotobuf-dev libprotoc-dev protobuf-compiler libabsl-dev
   libwebsocketpp-dev libasio-dev nlohmann-json3-dev libssl-dev
   prometheus-cpp-dev libspdlog-dev libcpp-httplib-dev libcli11-dev
-  libyaml-cpp-dev libgtest-dev libgmock-dev
+  libyaml-cpp-dev libsqlite3-dev libgtest-dev libgmock-dev
 )
 
 # What testing needs beside that. Node.js and Go are added when there are none:

@@ -1,5 +1,8 @@
 """What a revocation refuses afterwards, until when, and how it is listed and lifted."""
 
+import base64
+import hashlib
+
 import pytest
 
 from harness.broker import identity, wait_until
@@ -73,6 +76,15 @@ def test_block_for_refuses_whenever_it_was_verified(broker):
     assert revocations(broker)[0].HasField("block_until")
     broker.client.lift_revocation(pb.LiftRevocationRequest(revocation_id=answer.revocation_id))
     broker.join("a1")
+
+
+@pytest.mark.parametrize("position", [b"", b"x", b"1,2"])
+def test_forged_page_token_is_refused(broker, position):
+    """The hash of a token is no secret: whoever knows how can make one."""
+    digest = hashlib.sha256(b"revocations *\0" + position).digest()[:8]
+    token = base64.urlsafe_b64encode(digest + position).decode()
+    with fails("INVALID_ARGUMENT", field="page_token"):
+        broker.client.list_revocations(pb.ListRevocationsRequest(page_token=token))
 
 
 def test_revocations_are_listed_oldest_first_in_pages(broker):

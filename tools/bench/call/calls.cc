@@ -75,6 +75,7 @@ std::unique_ptr<Source> Calls::Make(const Command& command, size_t flight) {
   if (name == "account") return SendToAccount(command, flight);
   if (name == "publish") return Publish(command, flight);
   if (name == "close") return Close(command, flight);
+  if (name == "revoke") return Revoke(command, flight);
   if (name == "info") return Info(flight);
   return nullptr;
 }
@@ -215,6 +216,22 @@ std::unique_ptr<Source> Calls::Close(const Command& command, size_t flight) {
         }
       },
       [](uint64_t, const v1::CloseSocketsFilteredResponse& response,
+         Outcome* outcome) { outcome->closed = response.closed(); });
+}
+
+std::unique_ptr<Source> Calls::Revoke(const Command& command, size_t flight) {
+  const std::string ns = command.Text("namespace", "default");
+  const uint64_t first = command.Number("from");
+  return MakeSource<v1::CloseSocketsForAccountRequest,
+                    v1::CloseSocketsForAccountResponse>(
+      stub_->async(),
+      &v1::SocketBroker::StubInterface::async_interface::CloseSocketsForAccount,
+      flight,
+      [=](size_t, uint64_t index, v1::CloseSocketsForAccountRequest* request) {
+        request->set_namespace_(ns);
+        request->set_account_id(AccountId(first + index));
+      },
+      [](uint64_t, const v1::CloseSocketsForAccountResponse& response,
          Outcome* outcome) { outcome->closed = response.closed(); });
 }
 

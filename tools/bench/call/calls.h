@@ -97,6 +97,7 @@ class Calls {
   std::unique_ptr<Source> SendToAccount(const Command& command, size_t flight);
   std::unique_ptr<Source> Publish(const Command& command, size_t flight);
   std::unique_ptr<Source> Close(const Command& command, size_t flight);
+  std::unique_ptr<Source> Revoke(const Command& command, size_t flight);
   std::unique_ptr<Source> Info(size_t flight);
 
   // The next message of this slot.

@@ -16,6 +16,8 @@
 //       BroadcastFiltered to all
 //   close [namespace=] accounts= | filter=
 //       CloseSocketsFiltered: the first accounts, 4,000 a call, or a filter
+//   revoke [namespace=] [from=]
+//       CloseSocketsForAccount, each another account's
 //   info
 //       GetBrokerInfo
 
@@ -64,7 +66,10 @@ void Run(const Command& command, Calls& calls) {
   Answer answer;
   const PumpOptions options = ReadOptions(command);
   const std::unique_ptr<Source> source = calls.Make(command, options.flight);
-  if (source == nullptr || options.flight > kMaxSenders) {
+  // Only messages have a sender.
+  const bool too_many =
+      options.flight > kMaxSenders && command.name() != "revoke";
+  if (source == nullptr || too_many) {
     answer.Add("error", "no such call, or too many in flight").Send();
     return;
   }

@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -165,8 +166,9 @@ class Stage:
         child.control = started.get("control")
         return child
 
-    def daemon(self, limits=None, raw=None, tls=None):
-        """socket-broker with one shard; `limits` and `raw` add to its configuration."""
+    def daemon(self, limits=None, raw=None, tls=None, state_dir=False):
+        """socket-broker with one shard; `limits` and `raw` add to its configuration.
+        With `state_dir` it has a new one."""
         config = {
             "websocket": {"port": 0, **({"tls": tls} if tls else {})}, "control": {"port": 0}, "admin": {"port": 0}, "shards": 1,
             "endpoints": [{"path": "/raw", "namespace": "raw", "framing": "RAW", **(raw or {})},
@@ -174,6 +176,8 @@ class Stage:
             "limits": {"max_connections_per_address": 0, "ping_interval": "1h", **(limits or {})},
             "log": {"format": "JSON"},
         }
+        if state_dir:
+            config["state_dir"] = tempfile.mkdtemp(dir=self.folder)
         file = self.folder / f"broker.{len(self.children)}.json"
         file.write_text(json.dumps(config))
         return Daemon(self, "socket-broker", [self.program("socket-broker"), "--config", str(file)],
