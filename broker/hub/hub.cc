@@ -80,9 +80,14 @@ void Hub::Bind(BindCommand command, Done<ConnectionInfoPtr> done) {
       std::move(done));
 }
 
-void Hub::Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done) {
+void Hub::Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done,
+                ReachPtr within) {
   OnOwner(
-      id, [id](Shard& s) { return s.Admit(id); }, std::move(done));
+      id,
+      [id, within = std::move(within)](Shard& s) {
+        return s.Admit(id, within.get());
+      },
+      std::move(done));
 }
 
 void Hub::Update(UpdateCommand command, Done<ConnectionInfoPtr> done) {
@@ -104,14 +109,18 @@ void Hub::UpdateFiltered(BulkUpdateCommand command,
             sum.matched += part.matched;
             sum.updated += part.updated;
             sum.over_limit += part.over_limit;
+            sum.out_of_reach += part.out_of_reach;
           }
           done(sum);
         });
 }
 
-void Hub::Remove(const ConnectionId& id, Done<bool> done) {
+void Hub::Remove(const ConnectionId& id, Done<bool> done, ReachPtr within) {
   OnOwner(
-      id, [id](Shard& s) -> absl::StatusOr<bool> { return s.Remove(id); },
+      id,
+      [id, within = std::move(within)](Shard& s) -> absl::StatusOr<bool> {
+        return s.Remove(id, within.get());
+      },
       std::move(done));
 }
 
@@ -189,8 +198,9 @@ void Hub::Execute(std::shared_ptr<const RevokeCommand> command,
       }));
 }
 
-void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done) {
-  absl::StatusOr<FencePtr> lifted = shared_.revocations.Lift(id);
+void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done,
+                         const Reach* within) {
+  absl::StatusOr<FencePtr> lifted = shared_.revocations.Lift(id, within);
   if (!lifted.ok()) return done(lifted.status());
   const FencePtr fence = *std::move(lifted);
   OnAll(
@@ -246,11 +256,11 @@ void Hub::Deliver(SendCommand command, Done<SendTally> done) {
 }
 
 void Hub::SendTo(const ConnectionId& id, Outgoing message,
-                 Done<SendOutcome> done) {
+                 Done<SendOutcome> done, ReachPtr within) {
   OnOwner(
       id,
-      [id, message = std::move(message)](Shard& s) {
-        return s.SendTo(id, message);
+      [id, message = std::move(message), within = std::move(within)](Shard& s) {
+        return s.SendTo(id, message, within.get());
       },
       std::move(done));
 }

@@ -18,6 +18,7 @@
 #include "broker/core/clock.h"
 #include "broker/core/mutex.h"
 #include "broker/registry/fence.h"
+#include "broker/registry/reach.h"
 
 namespace broker {
 
@@ -44,15 +45,16 @@ class RevocationLog {
   // blocks over it: RESOURCE_EXHAUSTED.
   absl::StatusOr<Recorded> Record(RevocationTarget target,
                                   std::optional<absl::Duration> block_for);
-  // Takes a fence back: NOT_FOUND when it does not stand.
-  absl::StatusOr<FencePtr> Lift(const Uuid& id);
+  // Takes a fence back: NOT_FOUND when it does not stand, or is out of reach.
+  absl::StatusOr<FencePtr> Lift(const Uuid& id, const Reach* within = nullptr);
   // Forgets what has run its time, and returns it.
   std::vector<FencePtr> ForgetExpired();
 
   // Up to `limit` fences behind `after` (in the order of epochs; 0: from the
-  // start), that hold in the namespace.
+  // start), that hold in the namespace and are within reach.
   std::vector<FencePtr> Page(const std::optional<std::string>& ns,
-                             uint64_t after, size_t limit) const;
+                             uint64_t after, size_t limit,
+                             const Reach* within = nullptr) const;
 
   // Whether a binding may carry that epoch: INVALID_ARGUMENT for one that is
   // ahead, FAILED_PRECONDITION EPOCH_TOO_OLD for one older than is remembered.
