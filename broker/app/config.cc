@@ -101,6 +101,14 @@ std::vector<std::string> KeysThatNeedRestart(const Config& running,
   compare("control.address", running.control().address(),
           loaded.control().address());
   compare("control.port", running.control().port(), loaded.control().port());
+  compare("control.tcp", running.control().tcp(), loaded.control().tcp());
+  compare("control.unix_socket", running.control().unix_socket(),
+          loaded.control().unix_socket());
+  compare("control.tls", running.control().has_tls(),
+          loaded.control().has_tls());
+  compare("control.tls.client_ca_file",
+          running.control().tls().has_client_ca_file(),
+          loaded.control().tls().has_client_ca_file());
   compare("admin.address", running.admin().address(), loaded.admin().address());
   compare("admin.port", running.admin().port(), loaded.admin().port());
   compare("admin.enabled", running.admin().enabled(), loaded.admin().enabled());
@@ -116,7 +124,18 @@ void KeepUntilRestart(const Config& running, Config& loaded) {
     *websocket.mutable_tls() = loaded.websocket().tls();
   }
   *loaded.mutable_websocket() = websocket;
-  *loaded.mutable_control() = running.control();
+  v1::Control control = running.control();
+  // The files may be others; whether there is TLS, and of clients, stays.
+  if (control.has_tls() && loaded.control().has_tls()) {
+    const v1::ControlTls& tls = loaded.control().tls();
+    control.mutable_tls()->set_certificate_file(tls.certificate_file());
+    control.mutable_tls()->set_private_key_file(tls.private_key_file());
+    if (control.tls().has_client_ca_file() && tls.has_client_ca_file()) {
+      control.mutable_tls()->set_client_ca_file(tls.client_ca_file());
+    }
+  }
+  *control.mutable_callers() = loaded.control().callers();
+  *loaded.mutable_control() = control;
   *loaded.mutable_admin() = running.admin();
   loaded.set_shards(running.shards());
   loaded.set_reflection(running.reflection());
@@ -146,10 +165,34 @@ absl::StatusOr<TlsContextPtr> LoadTls(const Config& config) {
       absl::StrCat("websocket.tls.", context.status().message()));
 }
 
+absl::StatusOr<ControlCertificatesPtr> LoadControlTls(const Config& config) {
+  if (!config.control().has_tls()) return nullptr;
+  const v1::ControlTls& tls = config.control().tls();
+  auto certificates = ControlCertificates::Load(
+      tls.certificate_file(), tls.private_key_file(), tls.client_ca_file());
+  if (certificates.ok()) return certificates;
+  return absl::InvalidArgumentError(
+      absl::StrCat("control.tls.", certificates.status().message()));
+}
+
+absl::Status CheckReload(const Config& running, const Config& loaded,
+                         uint64_t descriptor_limit) {
+  Faults faults;
+  // A listener that stays may want what the new configuration leaves out.
+  CheckConfig(loaded, descriptor_limit, faults);
+  if (!running.control().callers().empty() &&
+      loaded.control().callers().empty()) {
+    faults.push_back(
+        "control.callers: the last would go, and then everybody could do "
+        "everything; keep one with enabled: false, or restart");
+  }
+  return AsStatus(faults);
+}
+
 bool WantsReflection(const Config& config) {
   return config.reflection() == v1::REFLECTION_ON ||
          (config.reflection() == v1::REFLECTION_AUTO &&
-          IsLoopback(config.control().address()));
+          (!config.control().tcp() || IsLoopback(config.control().address())));
 }
 
 absl::Duration DrainWindow(const Config& config) {

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "broker/app/config_map.h"
 #include "broker/app/config_rules.h"
+#include "broker/control/tls.h"
 #include "broker/core/log.h"
 #include "broker/hub/settings.h"
 #include "broker/ws/tls_context.h"
@@ -50,6 +51,12 @@ SettingsPtr ToSettings(const Config& config);
 // Reads the files of `websocket.tls`; null when it is not set. The error is one
 // line, as LoadConfig's.
 absl::StatusOr<TlsContextPtr> LoadTls(const Config& config);
+// Likewise of `control.tls`.
+absl::StatusOr<ControlCertificatesPtr> LoadControlTls(const Config& config);
+// What a reload that is loaded may not do to what runs; it is as it was left by
+// KeepUntilRestart.
+absl::Status CheckReload(const Config& running, const Config& loaded,
+                         uint64_t descriptor_limit);
 bool WantsReflection(const Config& config);
 absl::Duration DrainWindow(const Config& config);
 LogLevel ToLogLevel(const Config& config);

@@ -81,6 +81,10 @@ void FillDefaults(uint64_t descriptor_limit, Config& config) {
         v1::TLS_VERSION_TLS1_2);
   }
   FillListener(50051, *config.mutable_control());
+  if (!config.control().has_tcp()) config.mutable_control()->set_tcp(true);
+  for (v1::Caller& caller : *config.mutable_control()->mutable_callers()) {
+    if (!caller.has_enabled()) caller.set_enabled(true);
+  }
   FillListener(8081, *config.mutable_admin());
   if (!config.admin().has_enabled()) config.mutable_admin()->set_enabled(true);
   if (config.endpoints().empty()) {
@@ -106,6 +110,7 @@ void FillDefaults(uint64_t descriptor_limit, Config& config) {
   v1::Log& log = *config.mutable_log();
   if (!log.has_level()) log.set_level(v1::LOG_LEVEL_INFO);
   if (!log.has_format()) log.set_format(v1::LOG_FORMAT_AUTO);
+  if (!log.has_audit()) log.set_audit(v1::AUDIT_LEVEL_CHANGES);
   if (!config.has_reflection()) config.set_reflection(v1::REFLECTION_AUTO);
 }
 

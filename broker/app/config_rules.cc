@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "broker/app/config_callers.h"
 #include "broker/app/ip_address.h"
 #include "broker/core/quoted.h"
 #include "broker/hub/settings.h"
@@ -132,9 +133,9 @@ class Checker {
     } else if (must_be_loopback && !IsLoopback(address)) {
       Fault(path + ".address",
             absl::StrCat(Quoted(address),
-                         " is not on loopback, and whoever reaches this "
-                         "listener may do everything; allowed are 127.0.0.0/8 "
-                         "and ::1, until TLS and API keys can be configured"));
+                         " is not on loopback, and this listener has neither "
+                         "TLS nor keys; allowed are 127.0.0.0/8 and ::1: put a "
+                         "proxy before it that has them"));
     }
     if (listener.port() == 0) return;
     const std::string key = absl::StrCat(address, " ", listener.port());
@@ -146,7 +147,8 @@ class Checker {
     }
   }
 
-  void CheckTls(const std::string& path, const v1::Tls& tls) {
+  template <typename Tls>
+  void CheckTls(const std::string& path, const Tls& tls) {
     for (const auto& [key, file] :
          {std::pair{".certificate_file", tls.certificate_file()},
           std::pair{".private_key_file", tls.private_key_file()}}) {
@@ -160,10 +162,53 @@ class Checker {
     if (config_.websocket().has_tls()) {
       CheckTls("websocket.tls", config_.websocket().tls());
     }
-    CheckListener("control", config_.control(), true);
+    CheckControl();
     if (config_.admin().enabled()) {
       CheckListener("admin", config_.admin(), true);
     }
+  }
+
+  void CheckControl() {
+    constexpr size_t kMaxSocketPath = 100;  // sun_path has 108 bytes
+    const v1::Control& control = config_.control();
+    const bool remote =
+        IsIpAddress(control.address()) && !IsLoopback(control.address());
+    if (control.tcp()) {
+      CheckListener("control", control, false);
+    } else if (control.unix_socket().empty()) {
+      Fault("control.tcp", "false leaves no listener; set control.unix_socket");
+    }
+    if (control.has_unix_socket() &&
+        (control.unix_socket().empty() ||
+         control.unix_socket().size() > kMaxSocketPath)) {
+      Fault("control.unix_socket", absl::StrCat(Quoted(control.unix_socket()),
+                                                ": allowed is a path of 1 to ",
+                                                kMaxSocketPath, " bytes"));
+    }
+    if (control.has_tls()) {
+      CheckTls("control.tls", control.tls());
+      if (control.tls().has_client_ca_file() &&
+          control.tls().client_ca_file().empty()) {
+        Fault(
+            "control.tls.client_ca_file",
+            "is empty; allowed is the path of a PEM file, or to leave it out");
+      }
+    }
+    CheckCallers(control, faults_);
+    if (!control.tcp() || !remote) return;
+    const char* const missing =
+        !control.has_tls() ? "control.tls"
+        : !control.tls().has_client_ca_file() && control.callers().empty()
+            ? "control.callers (API keys) or control.tls.client_ca_file (mTLS)"
+            : nullptr;
+    if (missing == nullptr) return;
+    Fault("control.address",
+          absl::StrCat(Quoted(control.address()),
+                       " is not on loopback, and whoever reaches this listener "
+                       "could do everything; set ",
+                       missing,
+                       ", or listen on 127.0.0.0/8, on ::1 or on "
+                       "control.unix_socket"));
   }
 
   void CheckEndpoints() {

@@ -15,9 +15,12 @@
 #include "absl/strings/str_join.h"
 #include "broker/app/command_line.h"
 #include "broker/app/config.h"
+#include "broker/app/config_callers.h"
 #include "broker/app/descriptors.h"
 #include "broker/app/server.h"
+#include "broker/control/audit.h"
 #include "broker/core/log.h"
+#include "broker/core/status_macros.h"
 
 namespace broker {
 namespace {
@@ -62,7 +65,20 @@ uint32_t Shards(const Config& config) {
   return std::clamp(std::thread::hardware_concurrency(), 1u, 256u);
 }
 
-ServerOptions ToOptions(const Config& config, TlsContextPtr tls) {
+// What the files say that the configuration names.
+struct Certificates {
+  TlsContextPtr websocket;
+  ControlCertificatesPtr control;
+};
+
+absl::StatusOr<Certificates> LoadCertificates(const Config& config) {
+  Certificates out;
+  BROKER_ASSIGN_OR_RETURN(out.websocket, LoadTls(config));
+  BROKER_ASSIGN_OR_RETURN(out.control, LoadControlTls(config));
+  return out;
+}
+
+ServerOptions ToOptions(const Config& config, Certificates certificates) {
   ServerOptions options;
   options.settings = ToSettings(config);
   options.state_dir = config.state_dir();
@@ -70,14 +86,25 @@ ServerOptions ToOptions(const Config& config, TlsContextPtr tls) {
   options.websocket.address = config.websocket().address();
   options.websocket.port = static_cast<uint16_t>(config.websocket().port());
   options.websocket.shards = static_cast<int>(Shards(config));
-  options.websocket.tls = std::move(tls);
+  options.websocket.tls = std::move(certificates.websocket);
   options.control.address = config.control().address();
   options.control.port = static_cast<uint16_t>(config.control().port());
+  options.control.tcp = config.control().tcp();
+  options.control.unix_socket = config.control().unix_socket();
+  options.control_tls = std::move(certificates.control);
+  options.callers = ToCallers(config.control());
   options.control.reflection = WantsReflection(config);
   options.admin_enabled = config.admin().enabled();
   options.admin_address = config.admin().address();
   options.admin_port = static_cast<uint16_t>(config.admin().port());
   return options;
+}
+
+void SetLog(const Config& config) {
+  SetLogLevel(ToLogLevel(config));
+  SetLogFormat(ToLogFormat(config));
+  control::SetAuditSends(config.log().audit() ==
+                         socketbroker::config::v1::AUDIT_LEVEL_ALL);
 }
 
 void ReloadFailed(const absl::Status& faults) {
@@ -97,11 +124,14 @@ void Reload(const ConfigSources& sources, Config& running, Server& server) {
   }
   // Else an origin would be judged by a listener that is not there.
   KeepUntilRestart(running, *loaded);
-  const absl::StatusOr<TlsContextPtr> tls = LoadTls(*loaded);
-  if (!tls.ok()) return ReloadFailed(tls.status());
-  SetLogLevel(ToLogLevel(*loaded));
-  SetLogFormat(ToLogFormat(*loaded));
-  server.Reload(ToSettings(*loaded), *tls);
+  const absl::Status allowed =
+      CheckReload(running, *loaded, sources.descriptor_limit);
+  if (!allowed.ok()) return ReloadFailed(allowed);
+  const absl::StatusOr<Certificates> certificates = LoadCertificates(*loaded);
+  if (!certificates.ok()) return ReloadFailed(certificates.status());
+  SetLog(*loaded);
+  server.Reload({ToSettings(*loaded), certificates->websocket,
+                 certificates->control, ToCallers(loaded->control())});
   running = *loaded;
   Log(LogLevel::kInfo, "reloaded", "the configuration was read again");
 }
@@ -124,9 +154,9 @@ void LogStarted(const Server& server, const std::string& state_dir) {
   }
 }
 
-int Run(const ConfigSources& sources, Config config, TlsContextPtr tls,
+int Run(const ConfigSources& sources, Config config, Certificates certificates,
         const sigset_t& signals) {
-  Server server(ToOptions(config, std::move(tls)));
+  Server server(ToOptions(config, std::move(certificates)));
   const absl::Status started = server.Start();
   if (!started.ok()) {
     Log(LogLevel::kError, "start_failed", started.message());
@@ -171,8 +201,8 @@ int Main(const std::vector<std::string>& arguments) {
   sources.descriptor_limit = RaiseDescriptorLimit();
   absl::StatusOr<Config> config = LoadConfig(sources);
   if (!config.ok()) return Fail(config.status());
-  absl::StatusOr<TlsContextPtr> tls = LoadTls(*config);
-  if (!tls.ok()) return Fail(tls.status());
+  absl::StatusOr<Certificates> certificates = LoadCertificates(*config);
+  if (!certificates.ok()) return Fail(certificates.status());
   switch (line->action) {
     case CommandLine::Action::kCheckConfig:
       std::puts("OK");
@@ -183,9 +213,8 @@ int Main(const std::vector<std::string>& arguments) {
     default:
       break;
   }
-  SetLogLevel(ToLogLevel(*config));
-  SetLogFormat(ToLogFormat(*config));
-  return Run(sources, *std::move(config), *std::move(tls), signals);
+  SetLog(*config);
+  return Run(sources, *std::move(config), *std::move(certificates), signals);
 }
 
 }  // namespace

@@ -40,7 +40,14 @@ std::optional<T> Wait(Start start) {
 }  // namespace
 
 Server::Server(ServerOptions options)
-    : options_(std::move(options)), websocket_(options_.websocket) {
+    : options_(std::move(options)),
+      websocket_(options_.websocket),
+      access_(options_.callers,
+              options_.control_tls && !options_.control_tls->client_ca.empty(),
+              Clock::System()) {
+  if (options_.control_tls) {
+    control_tls_ = std::make_unique<ControlTls>(options_.control_tls);
+  }
   if (websocket_tls()) {
     certificate_expires_ =
         absl::ToUnixSeconds(options_.websocket.tls->not_after());
@@ -58,9 +65,7 @@ std::string Server::websocket_address() const {
   return HostPort(options_.websocket.address, websocket_.port());
 }
 
-std::string Server::control_address() const {
-  return HostPort(options_.control.address, control_->port());
-}
+std::string Server::control_address() const { return control_->address(); }
 
 std::string Server::admin_address() const {
   return admin_ ? HostPort(options_.admin_address, admin_->port()) : "";
@@ -93,18 +98,22 @@ absl::Status Server::Start() {
   facts.websocket_tls = websocket_tls();
   facts.admin_address = admin_address();
   facts.durable_revocations = journal_ != nullptr;
-  control_ = std::make_unique<ControlServer>(*hub_, options_.control, facts);
+  control_ = std::make_unique<ControlServer>(*hub_, access_, control_tls_.get(),
+                                             options_.control, facts);
   BROKER_RETURN_IF_ERROR(control_->Start());
   websocket_.Start(hub_->shards());
   if (admin_) admin_->Serve();
   return absl::OkStatus();
 }
 
-void Server::Reload(SettingsPtr settings, const TlsContextPtr& tls) {
-  hub_->Reload(std::move(settings));
+void Server::Reload(const Reloaded& reloaded) {
+  const TlsContextPtr& tls = reloaded.websocket_tls;
+  hub_->Reload(reloaded.settings);
   if (tls != nullptr)
     certificate_expires_ = absl::ToUnixSeconds(tls->not_after());
   websocket_.SetTls(tls);
+  if (reloaded.control_tls) control_tls_->Set(reloaded.control_tls);
+  if (reloaded.callers) access_.SetCallers(reloaded.callers);
 }
 
 void Server::Drain(absl::Duration window, const std::function<bool()>& hurry) {

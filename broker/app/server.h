@@ -23,6 +23,8 @@ namespace broker {
 struct ServerOptions {
   WsServer::Options websocket;
   ControlServer::Options control;
+  ControlCertificatesPtr control_tls;  // null: plain text
+  CallersPtr callers;                  // null: everybody may do everything
   bool admin_enabled = true;
   std::string admin_address = "127.0.0.1";
   uint16_t admin_port = 8081;
@@ -39,9 +41,15 @@ class Server {
   // Listens everywhere, then serves. The error names what could not be had.
   absl::Status Start();
 
-  // New endpoints, limits and certificate, for sockets, handshakes and calls
-  // from now on. `tls` is null only when there was none.
-  void Reload(SettingsPtr settings, const TlsContextPtr& tls);
+  // What a reload changes, for sockets, handshakes and calls from now on. Null
+  // only where there was none.
+  struct Reloaded {
+    SettingsPtr settings;
+    TlsContextPtr websocket_tls;
+    ControlCertificatesPtr control_tls;
+    CallersPtr callers;
+  };
+  void Reload(const Reloaded& reloaded);
 
   // Not ready, upgrades refused with 503; connections closed with 1001, spread
   // over the window; calls ended. Returns when all is quiet, or the window is
@@ -66,6 +74,9 @@ class Server {
   WsServer websocket_;
   std::unique_ptr<FileJournal> journal_;  // null: none
   std::unique_ptr<Hub> hub_;
+  // Of every gRPC server, should one follow another.
+  Access access_;
+  std::unique_ptr<ControlTls> control_tls_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<AdminServer> admin_;
 };

@@ -14,8 +14,9 @@ constexpr absl::Duration kMaxTicketTtl = absl::Seconds(60);
 constexpr int kMaxTicketOrigins = 16;
 
 absl::StatusOr<BindCommand> ReadBind(const v1::AddConnectionRequest& request,
-                                     const Clock& clock) {
+                                     const Caller& caller, const Clock& clock) {
   BindCommand command;
+  command.within = caller.reach;
   BROKER_ASSIGN_OR_RETURN(command.id,
                           ReadUuid("connection_id", request.connection_id()));
   BROKER_ASSIGN_OR_RETURN(command.identity,
@@ -29,9 +30,11 @@ absl::StatusOr<BindCommand> ReadBind(const v1::AddConnectionRequest& request,
 }
 
 absl::StatusOr<Ticket> ReadTicket(const v1::CreateTicketRequest& request,
-                                  Hub& hub, absl::Duration& ttl) {
+                                  const Caller& caller, Hub& hub,
+                                  absl::Duration& ttl) {
   Ticket ticket;
-  BROKER_ASSIGN_OR_RETURN(ticket.ns, ReadNamespace(request, *hub.settings()));
+  BROKER_ASSIGN_OR_RETURN(ticket.ns,
+                          ReadNamespace(request, caller, *hub.settings()));
   BROKER_ASSIGN_OR_RETURN(ticket.identity,
                           ReadIdentity("identity", request.has_identity(),
                                        request.identity(), hub.clock()));
@@ -62,9 +65,10 @@ absl::StatusOr<Ticket> ReadTicket(const v1::CreateTicketRequest& request,
 
 }  // namespace
 
-void AddConnection(Hub& hub, const v1::AddConnectionRequest& request,
+void AddConnection(Hub& hub, const Caller& caller,
+                   const v1::AddConnectionRequest& request,
                    Done<v1::AddConnectionResponse> done) {
-  auto command = ReadBind(request, hub.clock());
+  auto command = ReadBind(request, caller, hub.clock());
   if (!command.ok()) return done(command.status());
   hub.Bind(*std::move(command),
            [&hub, done = std::move(done)](
@@ -77,10 +81,11 @@ void AddConnection(Hub& hub, const v1::AddConnectionRequest& request,
            });
 }
 
-void RepeatAddConnection(Hub& hub, const v1::AddConnectionRequest& request,
+void RepeatAddConnection(Hub& hub, const Caller& caller,
+                         const v1::AddConnectionRequest& request,
                          v1::AddConnectionResponse answer,
                          Done<v1::AddConnectionResponse> done) {
-  const auto command = ReadBind(request, hub.clock());
+  const auto command = ReadBind(request, caller, hub.clock());
   if (!command.ok()) return done(command.status());
   ConnectionInfo as_bound;
   as_bound.id = command->id;
@@ -88,6 +93,9 @@ void RepeatAddConnection(Hub& hub, const v1::AddConnectionRequest& request,
   as_bound.endpoint = answer.connection().endpoint();
   as_bound.remote_address = answer.connection().remote_address();
   as_bound.identity = command->identity;
+  // A reload may have narrowed the reach.
+  const absl::Status reach = caller.CheckReach(as_bound);
+  if (!reach.ok()) return done(reach);
   hub.CheckFences(
       std::move(as_bound),
       command->verified_at_epoch.value_or(answer.connection().epoch()),
@@ -98,41 +106,50 @@ void RepeatAddConnection(Hub& hub, const v1::AddConnectionRequest& request,
       });
 }
 
-void AdmitConnection(Hub& hub, const v1::AdmitConnectionRequest& request,
+void AdmitConnection(Hub& hub, const Caller& caller,
+                     const v1::AdmitConnectionRequest& request,
                      Done<v1::AdmitConnectionResponse> done) {
   const auto id = ReadUuid("connection_id", request.connection_id());
   if (!id.ok()) return done(id.status());
-  hub.Admit(*id, [done = std::move(done)](
-                     absl::StatusOr<ConnectionInfoPtr> info) mutable {
-    if (!info.ok()) return done(info.status());
-    v1::AdmitConnectionResponse response;
-    *response.mutable_connection() = ToProto(**info);
-    done(std::move(response));
-  });
+  hub.Admit(
+      *id,
+      [done = std::move(done)](absl::StatusOr<ConnectionInfoPtr> info) mutable {
+        if (!info.ok()) return done(info.status());
+        v1::AdmitConnectionResponse response;
+        *response.mutable_connection() = ToProto(**info);
+        done(std::move(response));
+      },
+      caller.reach);
 }
 
-void RemoveConnection(Hub& hub, const v1::RemoveConnectionRequest& request,
+void RemoveConnection(Hub& hub, const Caller& caller,
+                      const v1::RemoveConnectionRequest& request,
                       Done<v1::RemoveConnectionResponse> done) {
   const auto id = ReadUuid("connection_id", request.connection_id());
   if (!id.ok()) return done(id.status());
-  hub.Remove(*id,
-             [done = std::move(done)](absl::StatusOr<bool> removed) mutable {
-               if (!removed.ok()) return done(removed.status());
-               v1::RemoveConnectionResponse response;
-               response.set_removed(*removed);
-               done(std::move(response));
-             });
+  hub.Remove(
+      *id,
+      [done = std::move(done)](absl::StatusOr<bool> removed) mutable {
+        if (!removed.ok()) return done(removed.status());
+        v1::RemoveConnectionResponse response;
+        response.set_removed(*removed);
+        done(std::move(response));
+      },
+      caller.reach);
 }
 
-void CreateTicket(Hub& hub, const v1::CreateTicketRequest& request,
+void CreateTicket(Hub& hub, const Caller& caller,
+                  const v1::CreateTicketRequest& request,
                   Done<v1::CreateTicketResponse> done) {
   absl::Duration ttl;
-  auto ticket = ReadTicket(request, hub, ttl);
+  auto ticket = ReadTicket(request, caller, hub, ttl);
   if (!ticket.ok()) return done(ticket.status());
   // Asked again when the ticket is presented: refusing early tells the caller.
   ConnectionInfo as_bound;
   as_bound.ns = ticket->ns;
   as_bound.identity = ticket->identity;
+  const absl::Status reach = caller.CheckReach(as_bound);
+  if (!reach.ok()) return done(reach);
   const uint64_t epoch = ticket->verified_at_epoch;
   hub.CheckFences(
       std::move(as_bound), epoch,

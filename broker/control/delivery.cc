@@ -10,10 +10,12 @@ namespace {
 
 // The part that all sends to several share.
 template <typename Request>
-absl::StatusOr<SendCommand> ReadSend(const Request& request, Hub& hub) {
+absl::StatusOr<SendCommand> ReadSend(const Request& request,
+                                     const Caller& caller, Hub& hub) {
   SendCommand command;
   const SettingsPtr settings = hub.settings();
-  BROKER_ASSIGN_OR_RETURN(command.ns, ReadNamespace(request, *settings));
+  BROKER_ASSIGN_OR_RETURN(command.ns,
+                          ReadNamespace(request, caller, *settings));
   BROKER_ASSIGN_OR_RETURN(
       const Outgoing message,
       ReadMessageFor(command.ns, *settings, request.has_message(),
@@ -46,42 +48,49 @@ void SendTo(Hub& hub, absl::StatusOr<SendCommand> command,
 }
 
 absl::StatusOr<SendCommand> ReadSendToAccount(
-    const v1::SendToAccountRequest& request, Hub& hub) {
+    const v1::SendToAccountRequest& request, const Caller& caller, Hub& hub) {
   BROKER_RETURN_IF_ERROR(
       CheckKey("account_id", request.has_account_id(), request.account_id()));
-  BROKER_ASSIGN_OR_RETURN(SendCommand command, ReadSend(request, hub));
+  BROKER_ASSIGN_OR_RETURN(SendCommand command, ReadSend(request, caller, hub));
   command.account_id = request.account_id();
+  command.predicate = caller.filter();
   return command;
 }
 
 absl::StatusOr<SendCommand> ReadBroadcast(
-    const v1::BroadcastFilteredRequest& request, Hub& hub) {
+    const v1::BroadcastFilteredRequest& request, const Caller& caller,
+    Hub& hub) {
   BROKER_ASSIGN_OR_RETURN(PredicatePtr predicate, ReadSelector(request));
-  BROKER_ASSIGN_OR_RETURN(SendCommand command, ReadSend(request, hub));
-  command.predicate = std::move(predicate);
+  BROKER_ASSIGN_OR_RETURN(SendCommand command, ReadSend(request, caller, hub));
+  command.predicate = Predicate::Both(caller.filter(), std::move(predicate));
   return command;
 }
 
 }  // namespace
 
-void Send(Hub& hub, const v1::SendRequest& request,
+void Send(Hub& hub, const Caller& caller, const v1::SendRequest& request,
           Done<v1::SendResponse> done) {
-  auto command = ReadSend(request, hub);
-  if (command.ok()) command->predicate = Predicate::All();
+  auto command = ReadSend(request, caller, hub);
+  if (command.ok()) {
+    command->predicate = Predicate::Both(caller.filter(), nullptr);
+  }
   SendTo(hub, std::move(command), std::move(done));
 }
 
-void SendToAccount(Hub& hub, const v1::SendToAccountRequest& request,
+void SendToAccount(Hub& hub, const Caller& caller,
+                   const v1::SendToAccountRequest& request,
                    Done<v1::SendToAccountResponse> done) {
-  SendTo(hub, ReadSendToAccount(request, hub), std::move(done));
+  SendTo(hub, ReadSendToAccount(request, caller, hub), std::move(done));
 }
 
-void BroadcastFiltered(Hub& hub, const v1::BroadcastFilteredRequest& request,
+void BroadcastFiltered(Hub& hub, const Caller& caller,
+                       const v1::BroadcastFilteredRequest& request,
                        Done<v1::BroadcastFilteredResponse> done) {
-  SendTo(hub, ReadBroadcast(request, hub), std::move(done));
+  SendTo(hub, ReadBroadcast(request, caller, hub), std::move(done));
 }
 
-void SendToConnection(Hub& hub, const v1::SendToConnectionRequest& request,
+void SendToConnection(Hub& hub, const Caller& caller,
+                      const v1::SendToConnectionRequest& request,
                       Done<v1::SendToConnectionResponse> done) {
   const auto id = ReadUuid("connection_id", request.connection_id());
   if (!id.ok()) return done(id.status());
@@ -94,7 +103,8 @@ void SendToConnection(Hub& hub, const v1::SendToConnectionRequest& request,
         v1::SendToConnectionResponse response;
         response.set_outcome(ToProto(*outcome));
         done(std::move(response));
-      });
+      },
+      caller.reach);
 }
 
 }  // namespace broker::control

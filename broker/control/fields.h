@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,6 +20,7 @@
 #include "broker/filter/text_parser.h"
 #include "broker/hub/commands.h"
 #include "broker/hub/settings.h"
+#include "broker/rpc/callers.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "google/protobuf/timestamp.pb.h"
@@ -55,23 +57,28 @@ void FromTime(absl::Time time, google::protobuf::Timestamp* out);
 absl::Status CheckTimestamp(absl::string_view field,
                             const google::protobuf::Timestamp& timestamp);
 
-// The namespace of a request, "default" when unset.
+// The namespace of a request, "default" when unset. PERMISSION_DENIED out of
+// the caller's reach.
 template <typename Request>
 absl::StatusOr<std::string> ReadNamespace(const Request& request,
+                                          const Caller& caller,
                                           const Settings& settings) {
   const std::string ns =
       request.has_namespace_() ? request.namespace_() : "default";
+  BROKER_RETURN_IF_ERROR(caller.CheckNamespace("namespace", ns));
   BROKER_RETURN_IF_ERROR(CheckNamespace(ns, settings));
   return ns;
 }
 
-// The namespace of a request, nothing (all of them) when unset.
+// The namespaces that a request is about: its own; those that the caller
+// reaches when it has none. Empty: every one.
 template <typename Request>
-absl::StatusOr<std::optional<std::string>> ReadOptionalNamespace(
-    const Request& request, const Settings& settings) {
-  if (!request.has_namespace_()) return std::optional<std::string>();
-  BROKER_RETURN_IF_ERROR(CheckNamespace(request.namespace_(), settings));
-  return std::optional<std::string>(request.namespace_());
+absl::StatusOr<std::vector<std::string>> ReadNamespaces(
+    const Request& request, const Caller& caller, const Settings& settings) {
+  if (!request.has_namespace_()) return caller.namespaces();
+  BROKER_ASSIGN_OR_RETURN(std::string ns,
+                          ReadNamespace(request, caller, settings));
+  return std::vector<std::string>{std::move(ns)};
 }
 
 // The selector of a request. Unset: INVALID_ARGUMENT, or null where everything

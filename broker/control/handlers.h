@@ -1,13 +1,18 @@
 // One function per RPC: checks the request, asks the hub, fills the response.
 // What each means is said in protos/socketbroker/v1/socket_broker.proto.
 //
-// Thread-safe, and none blocks. The request lives until `done` has been called.
+// Each does what it does within the reach of the caller, whose roles have been
+// checked.
+//
+// Thread-safe, and none blocks. Request and caller live until `done` has been
+// called.
 
 #pragma once
 
 #include <string>
 
 #include "broker/hub/hub.h"
+#include "broker/rpc/callers.h"
 #include "socketbroker/v1/socket_broker.pb.h"
 
 namespace broker {
@@ -19,8 +24,7 @@ struct BrokerFacts {
   bool websocket_tls = false;
   bool durable_revocations = false;
   std::string admin_address;
-  std::string control_host;  // an IP address
-  int control_port = 0;      // written before the server serves
+  std::string control_address;  // written before the server serves
 };
 
 namespace control {
@@ -28,64 +32,79 @@ namespace control {
 namespace v1 = ::socketbroker::v1;
 
 // binding.cc
-void AddConnection(Hub& hub, const v1::AddConnectionRequest& request,
+void AddConnection(Hub& hub, const Caller& caller,
+                   const v1::AddConnectionRequest& request,
                    Done<v1::AddConnectionResponse> done);
 // A repeat of a call that was answered before: held against the fences again.
-void RepeatAddConnection(Hub& hub, const v1::AddConnectionRequest& request,
+void RepeatAddConnection(Hub& hub, const Caller& caller,
+                         const v1::AddConnectionRequest& request,
                          v1::AddConnectionResponse answer,
                          Done<v1::AddConnectionResponse> done);
-void AdmitConnection(Hub& hub, const v1::AdmitConnectionRequest& request,
+void AdmitConnection(Hub& hub, const Caller& caller,
+                     const v1::AdmitConnectionRequest& request,
                      Done<v1::AdmitConnectionResponse> done);
-void RemoveConnection(Hub& hub, const v1::RemoveConnectionRequest& request,
+void RemoveConnection(Hub& hub, const Caller& caller,
+                      const v1::RemoveConnectionRequest& request,
                       Done<v1::RemoveConnectionResponse> done);
-void CreateTicket(Hub& hub, const v1::CreateTicketRequest& request,
+void CreateTicket(Hub& hub, const Caller& caller,
+                  const v1::CreateTicketRequest& request,
                   Done<v1::CreateTicketResponse> done);
 
 // updating.cc
-void UpdateConnection(Hub& hub, const v1::UpdateConnectionRequest& request,
+void UpdateConnection(Hub& hub, const Caller& caller,
+                      const v1::UpdateConnectionRequest& request,
                       Done<v1::UpdateConnectionResponse> done);
 void UpdateConnectionsFiltered(
-    Hub& hub, const v1::UpdateConnectionsFilteredRequest& request,
+    Hub& hub, const Caller& caller,
+    const v1::UpdateConnectionsFilteredRequest& request,
     Done<v1::UpdateConnectionsFilteredResponse> done);
 
 // revoking.cc
-void CloseSocketsForSession(Hub& hub,
+void CloseSocketsForSession(Hub& hub, const Caller& caller,
                             const v1::CloseSocketsForSessionRequest& request,
                             Done<v1::CloseSocketsForSessionResponse> done);
-void CloseSocketsForAccount(Hub& hub,
+void CloseSocketsForAccount(Hub& hub, const Caller& caller,
                             const v1::CloseSocketsForAccountRequest& request,
                             Done<v1::CloseSocketsForAccountResponse> done);
-void CloseSocketsForToken(Hub& hub,
+void CloseSocketsForToken(Hub& hub, const Caller& caller,
                           const v1::CloseSocketsForTokenRequest& request,
                           Done<v1::CloseSocketsForTokenResponse> done);
-void CloseSocketsFiltered(Hub& hub,
+void CloseSocketsFiltered(Hub& hub, const Caller& caller,
                           const v1::CloseSocketsFilteredRequest& request,
                           Done<v1::CloseSocketsFilteredResponse> done);
-void ListRevocations(Hub& hub, const v1::ListRevocationsRequest& request,
+void ListRevocations(Hub& hub, const Caller& caller,
+                     const v1::ListRevocationsRequest& request,
                      Done<v1::ListRevocationsResponse> done);
-void LiftRevocation(Hub& hub, const v1::LiftRevocationRequest& request,
+void LiftRevocation(Hub& hub, const Caller& caller,
+                    const v1::LiftRevocationRequest& request,
                     Done<v1::LiftRevocationResponse> done);
 
 // delivery.cc
-void Send(Hub& hub, const v1::SendRequest& request,
+void Send(Hub& hub, const Caller& caller, const v1::SendRequest& request,
           Done<v1::SendResponse> done);
-void SendToConnection(Hub& hub, const v1::SendToConnectionRequest& request,
+void SendToConnection(Hub& hub, const Caller& caller,
+                      const v1::SendToConnectionRequest& request,
                       Done<v1::SendToConnectionResponse> done);
-void SendToAccount(Hub& hub, const v1::SendToAccountRequest& request,
+void SendToAccount(Hub& hub, const Caller& caller,
+                   const v1::SendToAccountRequest& request,
                    Done<v1::SendToAccountResponse> done);
-void BroadcastFiltered(Hub& hub, const v1::BroadcastFilteredRequest& request,
+void BroadcastFiltered(Hub& hub, const Caller& caller,
+                       const v1::BroadcastFilteredRequest& request,
                        Done<v1::BroadcastFilteredResponse> done);
 
 // looking.cc
-void GetConnection(Hub& hub, const v1::GetConnectionRequest& request,
+void GetConnection(Hub& hub, const Caller& caller,
+                   const v1::GetConnectionRequest& request,
                    Done<v1::GetConnectionResponse> done);
-void ListConnections(Hub& hub, const v1::ListConnectionsRequest& request,
+void ListConnections(Hub& hub, const Caller& caller,
+                     const v1::ListConnectionsRequest& request,
                      Done<v1::ListConnectionsResponse> done);
-void CountConnections(Hub& hub, const v1::CountConnectionsRequest& request,
+void CountConnections(Hub& hub, const Caller& caller,
+                      const v1::CountConnectionsRequest& request,
                       Done<v1::CountConnectionsResponse> done);
 
 // info.cc
-void GetBrokerInfo(Hub& hub, const BrokerFacts& facts,
+void GetBrokerInfo(Hub& hub, const Caller& caller, const BrokerFacts& facts,
                    Done<v1::GetBrokerInfoResponse> done);
 
 }  // namespace control

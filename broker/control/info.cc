@@ -4,7 +4,6 @@
 
 #include "broker/control/fields.h"
 #include "broker/control/handlers.h"
-#include "broker/core/host_port.h"
 
 namespace broker::control {
 namespace {
@@ -19,7 +18,7 @@ void SetLimits(const Settings& settings, v1::BrokerLimits& out) {
 
 }  // namespace
 
-void GetBrokerInfo(Hub& hub, const BrokerFacts& facts,
+void GetBrokerInfo(Hub& hub, const Caller& caller, const BrokerFacts& facts,
                    Done<v1::GetBrokerInfoResponse> done) {
   v1::GetBrokerInfoResponse response;
   response.set_ready(!hub.draining());
@@ -31,12 +30,12 @@ void GetBrokerInfo(Hub& hub, const BrokerFacts& facts,
   response.set_websocket_address(facts.websocket_address);
   response.set_websocket_tls(facts.websocket_tls);
   response.set_durable_revocations(facts.durable_revocations);
-  response.set_control_address(
-      HostPort(facts.control_host, facts.control_port));
+  response.set_control_address(facts.control_address);
   response.set_admin_address(facts.admin_address);
   response.set_shards(static_cast<uint32_t>(hub.shards().size()));
   const SettingsPtr settings = hub.settings();
   for (const EndpointSettings& e : settings->endpoints) {
+    if (caller.reach && !caller.reach->HasNamespace(e.ns)) continue;
     v1::EndpointInfo* out = response.add_endpoints();
     out->set_path(e.path);
     out->set_namespace_(e.ns);
@@ -58,7 +57,8 @@ void GetBrokerInfo(Hub& hub, const BrokerFacts& facts,
           out->set_closing(c.closing);
         }
         done(std::move(response));
-      });
+      },
+      caller.reach);
 }
 
 }  // namespace broker::control

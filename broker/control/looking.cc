@@ -8,29 +8,36 @@
 
 namespace broker::control {
 
-void GetConnection(Hub& hub, const v1::GetConnectionRequest& request,
+void GetConnection(Hub& hub, const Caller& caller,
+                   const v1::GetConnectionRequest& request,
                    Done<v1::GetConnectionResponse> done) {
   const auto id = ReadUuid("connection_id", request.connection_id());
   if (!id.ok()) return done(id.status());
-  hub.Get(*id, [done = std::move(done)](
-                   absl::StatusOr<ConnectionDetails> details) mutable {
-    if (!details.ok()) return done(details.status());
-    v1::GetConnectionResponse response;
-    v1::Connection& connection = *response.mutable_connection();
-    connection = ToProto(*details->info);
-    connection.set_outbox_bytes(details->outbox_bytes);
-    connection.set_outbox_bytes_peak(details->outbox_bytes_peak);
-    done(std::move(response));
-  });
+  hub.Get(
+      *id,
+      [done =
+           std::move(done)](absl::StatusOr<ConnectionDetails> details) mutable {
+        if (!details.ok()) return done(details.status());
+        v1::GetConnectionResponse response;
+        v1::Connection& connection = *response.mutable_connection();
+        connection = ToProto(*details->info);
+        connection.set_outbox_bytes(details->outbox_bytes);
+        connection.set_outbox_bytes_peak(details->outbox_bytes_peak);
+        done(std::move(response));
+      },
+      caller.reach);
 }
 
 namespace {
 
 absl::StatusOr<ListCommand> ReadList(const v1::ListConnectionsRequest& request,
-                                     Hub& hub, std::string& binding) {
+                                     const Caller& caller, Hub& hub,
+                                     std::string& binding) {
   ListCommand command;
-  BROKER_ASSIGN_OR_RETURN(command.ns, ReadNamespace(request, *hub.settings()));
+  BROKER_ASSIGN_OR_RETURN(command.ns,
+                          ReadNamespace(request, caller, *hub.settings()));
   BROKER_ASSIGN_OR_RETURN(command.predicate, ReadSelectorOrAll(request));
+  command.predicate = Predicate::Both(caller.filter(), command.predicate);
   BROKER_ASSIGN_OR_RETURN(command.states, ReadStates(request.states()));
   BROKER_ASSIGN_OR_RETURN(command.limit, ReadPageSize(request.page_size()));
   binding = absl::StrCat("connections ", command.ns, " ",
@@ -47,10 +54,11 @@ absl::StatusOr<ListCommand> ReadList(const v1::ListConnectionsRequest& request,
 
 }  // namespace
 
-void ListConnections(Hub& hub, const v1::ListConnectionsRequest& request,
+void ListConnections(Hub& hub, const Caller& caller,
+                     const v1::ListConnectionsRequest& request,
                      Done<v1::ListConnectionsResponse> done) {
   std::string binding;
-  auto command = ReadList(request, hub, binding);
+  auto command = ReadList(request, caller, hub, binding);
   if (!command.ok()) return done(command.status());
   const size_t size = command->limit;
   ++command->limit;  // One more tells whether there is another page.
@@ -71,13 +79,15 @@ void ListConnections(Hub& hub, const v1::ListConnectionsRequest& request,
            });
 }
 
-void CountConnections(Hub& hub, const v1::CountConnectionsRequest& request,
+void CountConnections(Hub& hub, const Caller& caller,
+                      const v1::CountConnectionsRequest& request,
                       Done<v1::CountConnectionsResponse> done) {
-  auto ns = ReadNamespace(request, *hub.settings());
+  auto ns = ReadNamespace(request, caller, *hub.settings());
   if (!ns.ok()) return done(ns.status());
   auto predicate = ReadSelectorOrAll(request);
   if (!predicate.ok()) return done(predicate.status());
-  hub.Count(*std::move(ns), *std::move(predicate),
+  hub.Count(*std::move(ns),
+            Predicate::Both(caller.filter(), *std::move(predicate)),
             [done = std::move(done)](absl::StatusOr<uint64_t> count) mutable {
               if (!count.ok()) return done(count.status());
               v1::CountConnectionsResponse response;

@@ -25,8 +25,12 @@ constexpr size_t kMaxUnderWay = 32;
 class Stream final
     : public grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse> {
  public:
-  Stream(Hub& hub, RpcStats& stats)
-      : hub_(hub), stats_(stats), read_(std::make_unique<PublishBatch>()) {
+  Stream(Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats)
+      : hub_(hub),
+        access_(access),
+        stats_(stats),
+        caller_(std::move(caller)),
+        read_(std::make_unique<PublishBatch>()) {
     StartRead(&read_->request());
   }
 
@@ -34,10 +38,13 @@ class Stream final
     if (!ok) return ReadNoMore(absl::OkStatus());
     const absl::Status valid = read_->Check();
     if (!valid.ok()) return ReadNoMore(valid);
+    absl::StatusOr<CallerPtr> caller = access_.Renew(caller_);
+    if (!caller.ok()) return ReadNoMore(caller.status());
+    caller_ = *std::move(caller);
     // Still reading, as far as the rest is concerned: no other request is run
     // before this one has been.
     UnderWay& added = Add(std::move(read_));  // stays where it is
-    added.batch->Run(hub_, [this, &added] { Done(added); });
+    added.batch->Run(hub_, caller_, [this, &added] { Done(added); });
     Steps steps;
     {
       MutexLock lock(mu_);
@@ -142,7 +149,9 @@ class Stream final
   }
 
   Hub& hub_;
+  const Access& access_;
   RpcStats& stats_;
+  CallerPtr caller_;  // touched with the read
   // Read into: touched by whoever the read belongs to.
   std::unique_ptr<PublishBatch> read_;
   absl::Status end_;  // not written once finished_
@@ -158,8 +167,8 @@ class Stream final
 }  // namespace
 
 grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse>* Publish(
-    Hub& hub, RpcStats& stats) {
-  return new Stream(hub, stats);
+    Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats) {
+  return new Stream(hub, access, std::move(caller), stats);
 }
 
 }  // namespace broker::control

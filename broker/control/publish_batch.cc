@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "broker/control/audit.h"
 #include "broker/control/call.h"
 #include "broker/control/handlers.h"
 #include "broker/core/status.h"
@@ -58,7 +59,9 @@ absl::Status PublishBatch::Check() const {
                                    kMaxItems, " are allowed in one request"));
 }
 
-void PublishBatch::Run(Hub& hub, absl::AnyInvocable<void()> done) {
+void PublishBatch::Run(Hub& hub, CallerPtr caller,
+                       absl::AnyInvocable<void()> done) {
+  caller_ = std::move(caller);
   done_ = std::move(done);
   const int items = request_->items_size();
   // One more, so that it is not done before all items are asked for.
@@ -76,8 +79,41 @@ void PublishBatch::Run(Hub& hub, absl::AnyInvocable<void()> done) {
 // The last one's callback may be the end of the batch.
 void PublishBatch::OneLess() {
   if (missing_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    if (control::AuditsSends() || denied_ > 0) AuditSends();
     std::exchange(done_, nullptr)();
   }
+}
+
+void PublishBatch::AuditSends() const {
+  uint64_t sends = 0, errors = 0, queued = 0, dropped = 0;
+  const auto add = [&](const auto& response) {
+    ++sends;
+    queued += response.queued();
+    dropped += response.dropped_slow();
+  };
+  for (const v1::PublishResult& result : response_->results()) {
+    if (result.has_send()) add(result.send());
+    if (result.has_send_to_account()) add(result.send_to_account());
+    if (result.has_broadcast_filtered()) add(result.broadcast_filtered());
+    if (result.has_send_to_connection()) {
+      ++sends;
+      ++(result.send_to_connection().outcome() == v1::SEND_OUTCOME_QUEUED
+             ? queued
+             : dropped);
+    }
+    errors += result.has_error();
+  }
+  AuditLine line;
+  line.caller = caller_->name;
+  line.method = "Publish";
+  line.counts = {{"items", static_cast<uint64_t>(response_->results_size())},
+                 {"sends", sends},
+                 {"queued", queued},
+                 {"dropped_slow", dropped},
+                 {"errors", errors},
+                 {"denied", denied_}};
+  if (denied_ > 0) line.outcome = absl::PermissionDeniedError("");
+  WriteAudit(line);
 }
 
 void PublishBatch::Fail(int index, const absl::Status& status) {
@@ -89,9 +125,9 @@ void PublishBatch::Fail(int index, const absl::Status& status) {
 }
 
 template <auto kField, typename Request, typename Response>
-void PublishBatch::RunCall(Hub& hub, int index, const char* method,
+void PublishBatch::RunCall(Hub& hub, int index, const Rule& rule,
                            const Request& request,
-                           void (*handler)(Hub&, const Request&,
+                           void (*handler)(Hub&, const Caller&, const Request&,
                                            Done<Response>)) {
   const absl::Status valid = CheckOneRound(request);
   if (!valid.ok()) {
@@ -100,7 +136,13 @@ void PublishBatch::RunCall(Hub& hub, int index, const char* method,
   }
   // Made here, since an arena has other blocks for each thread that asks it.
   (response_->mutable_results(index)->*kField)();
-  Done<Response> done = [this, index](absl::StatusOr<Response> response) {
+  Done<Response> done = [this, index, &rule,
+                         &request](absl::StatusOr<Response> response) {
+    if (rule.effect == Effect::kChanges) {
+      AuditCall(*caller_, rule, request, response, /*cancelled=*/false);
+    } else if (absl::IsPermissionDenied(response.status())) {
+      ++denied_;
+    }
     if (response.ok()) {
       *(response_->mutable_results(index)->*kField)() = *std::move(response);
     } else {
@@ -108,7 +150,7 @@ void PublishBatch::RunCall(Hub& hub, int index, const char* method,
     }
     OneLess();
   };
-  Call(hub, method, request, handler, std::move(done));
+  Call(hub, *caller_, rule, request, handler, std::move(done));
 }
 
 void PublishBatch::RunItem(Hub& hub, int index) {
@@ -116,7 +158,7 @@ void PublishBatch::RunItem(Hub& hub, int index) {
 #define BROKER_ITEM(Method, field)                       \
   case v1::PublishItem::k##Method:                       \
     return RunCall<&v1::PublishResult::mutable_##field>( \
-        hub, index, #Method, item.field(), control::Method);
+        hub, index, RuleFor(#Method), item.field(), control::Method);
   switch (item.operation_case()) {
     BROKER_ITEM(Send, send)
     BROKER_ITEM(SendToConnection, send_to_connection)

@@ -8,6 +8,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "broker/hub/hub.h"
+#include "broker/rpc/callers.h"
 #include "google/protobuf/arena.h"
 #include "socketbroker/v1/socket_broker.pb.h"
 
@@ -26,8 +27,9 @@ class PublishBatch {
 
   // Asks the hub for one item behind the other, and each shard does what it is
   // asked in that order. `done` is called once, when the last item is done: to
-  // be called once, and the batch must live until then.
-  void Run(Hub& hub, absl::AnyInvocable<void()> done);
+  // be called once, and the batch must live until then. Each item is held
+  // against the roles of the caller.
+  void Run(Hub& hub, CallerPtr caller, absl::AnyInvocable<void()> done);
 
   // When it is done.
   const socketbroker::v1::PublishResponse& response() const {
@@ -38,10 +40,13 @@ class PublishBatch {
   void RunItem(Hub& hub, int index);
   // `kField` is where PublishResult has the response of this kind of item.
   template <auto kField, typename Request, typename Response>
-  void RunCall(Hub& hub, int index, const char* method, const Request& request,
-               void (*handler)(Hub&, const Request&, Done<Response>));
+  void RunCall(Hub& hub, int index, const Rule& rule, const Request& request,
+               void (*handler)(Hub&, const Caller&, const Request&,
+                               Done<Response>));
   void Fail(int index, const absl::Status& status);
   void OneLess();
+  // One line for all that it sent, and for what was denied.
+  void AuditSends() const;
 
   // Of the two messages and all that is in them: many small objects, made and
   // gone together.
@@ -49,7 +54,9 @@ class PublishBatch {
   socketbroker::v1::PublishRequest* const request_;
   // Each item writes its own part.
   socketbroker::v1::PublishResponse* const response_;
+  CallerPtr caller_;
   std::atomic<int> missing_{0};
+  std::atomic<uint64_t> denied_{0};
   absl::AnyInvocable<void()> done_;
 };
 

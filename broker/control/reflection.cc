@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "broker/rpc/status.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
@@ -91,9 +92,13 @@ class Stream final
     : public grpc::ServerBidiReactor<typename Version::Request,
                                      typename Version::Response> {
  public:
-  explicit Stream(const std::vector<std::string>& services)
+  Stream(const std::vector<std::string>& services, const absl::Status& allowed)
       : services_(services) {
-    this->StartRead(&request_);
+    if (allowed.ok()) {
+      this->StartRead(&request_);
+    } else {
+      this->Finish(ToGrpcStatus(allowed));
+    }
   }
   void OnReadDone(bool ok) override {
     if (!ok) return this->Finish(grpc::Status::OK);
@@ -115,25 +120,28 @@ class Stream final
 template <typename Version>
 class Reflection final : public Version::Service::CallbackService {
  public:
-  explicit Reflection(std::vector<std::string> services)
-      : services_(std::move(services)) {}
-  Stream<Version>* ServerReflectionInfo(grpc::CallbackServerContext*) override {
-    return new Stream<Version>(services_);
+  Reflection(std::vector<std::string> services, const Access& access)
+      : services_(std::move(services)), access_(access) {}
+  Stream<Version>* ServerReflectionInfo(
+      grpc::CallbackServerContext* context) override {
+    return new Stream<Version>(services_, access_.Identify(*context).status());
   }
 
  private:
   const std::vector<std::string> services_;
+  const Access& access_;
 };
 
 }  // namespace
 
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(
-    std::vector<std::string> services) {
+    std::vector<std::string> services, const Access& access) {
   services.push_back(V1::Service::service_full_name());
   services.push_back(V1Alpha::Service::service_full_name());
   std::vector<std::unique_ptr<grpc::Service>> both;
-  both.push_back(std::make_unique<Reflection<V1>>(services));
-  both.push_back(std::make_unique<Reflection<V1Alpha>>(std::move(services)));
+  both.push_back(std::make_unique<Reflection<V1>>(services, access));
+  both.push_back(
+      std::make_unique<Reflection<V1Alpha>>(std::move(services), access));
   return both;
 }
 

@@ -9,11 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "broker/rpc/access.h"
+
 namespace broker {
 
-// Describe whatever is linked into the program; list `services` and, of
-// reflection, both versions. Register every one of them.
+// For every caller whom `access` knows. Describe whatever is linked into the
+// program; list `services` and, of reflection, both versions. Register every
+// one of them.
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(
-    std::vector<std::string> services);
+    std::vector<std::string> services, const Access& access);
 
 }  // namespace broker

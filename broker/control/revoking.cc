@@ -4,7 +4,6 @@
 #include "broker/control/fields.h"
 #include "broker/control/handlers.h"
 #include "broker/control/token.h"
-#include "broker/core/log.h"
 
 namespace broker::control {
 namespace {
@@ -31,14 +30,15 @@ absl::StatusOr<RevokeCommand> ReadCloseByKey(RevocationTarget::Kind kind,
                                              absl::string_view field,
                                              bool present,
                                              const std::string& key,
-                                             const Request& request, Hub& hub) {
+                                             const Request& request,
+                                             const Caller& caller, Hub& hub) {
   RevokeCommand command;
   command.target.kind = kind;
   BROKER_RETURN_IF_ERROR(CheckKey(field, present, key));
   command.target.key = key;
-  BROKER_ASSIGN_OR_RETURN(const std::optional<std::string> ns,
-                          ReadOptionalNamespace(request, *hub.settings()));
-  if (ns) command.target.namespaces = {*ns};
+  BROKER_ASSIGN_OR_RETURN(command.target.namespaces,
+                          ReadNamespaces(request, caller, *hub.settings()));
+  command.target.within = caller.filter();
   BROKER_ASSIGN_OR_RETURN(command.block_for,
                           ReadDuration("block_for", request.has_block_for(),
                                        request.block_for(), kMaxBlock));
@@ -73,16 +73,19 @@ absl::Status ReadFence(const v1::CloseSocketsFilteredRequest& request,
 }
 
 absl::StatusOr<RevokeCommand> ReadCloseFiltered(
-    const v1::CloseSocketsFilteredRequest& request, Hub& hub) {
+    const v1::CloseSocketsFilteredRequest& request, const Caller& caller,
+    Hub& hub) {
   RevokeCommand command;
   command.target.kind = RevocationTarget::Kind::kFilter;
+  command.target.within = caller.filter();
   if (request.all_namespaces()) {
     if (request.has_namespace_()) {
       return InvalidField("namespace", "is set together with all_namespaces");
     }
+    command.target.namespaces = caller.namespaces();
   } else {
     BROKER_ASSIGN_OR_RETURN(const std::string ns,
-                            ReadNamespace(request, *hub.settings()));
+                            ReadNamespace(request, caller, *hub.settings()));
     command.target.namespaces = {ns};
   }
   BROKER_ASSIGN_OR_RETURN(command.target.predicate, ReadSelector(request));
@@ -94,58 +97,42 @@ absl::StatusOr<RevokeCommand> ReadCloseFiltered(
   return command;
 }
 
-// For the audit: what was done, never to whom, since keys are capabilities.
-void LogRevoked(RevocationTarget::Kind kind, const RevokeResult& result) {
-  static constexpr const char* kNames[] = {"session", "account", "token",
-                                           "filter"};
-  const std::string id =
-      result.revocation_id ? result.revocation_id->ToString() : "";
-  Log(LogLevel::kInfo, "revoked", "connections were closed by a revocation",
-      {{"target", kNames[static_cast<int>(kind)]},
-       {"closed", result.closed},
-       {"epoch", result.epoch},
-       {"revocation_id", id}});
-}
-
 template <typename Response>
 void Revoke(Hub& hub, absl::StatusOr<RevokeCommand> command,
             Done<Response> done) {
   if (!command.ok()) return done(command.status());
-  const bool acts = !command->validate_only;
-  const RevocationTarget::Kind kind = command->target.kind;
-  hub.Revoke(*std::move(command),
-             [acts, kind, done = std::move(done)](
-                 absl::StatusOr<RevokeResult> result) mutable {
-               if (!result.ok()) return done(result.status());
-               if (acts) LogRevoked(kind, *result);
-               Response response;
-               response.set_closed(result->closed);
-               response.set_epoch(result->epoch);
-               if (result->revocation_id) {
-                 response.set_revocation_id(result->revocation_id->ToString());
-               }
-               done(std::move(response));
-             });
+  hub.Revoke(
+      *std::move(command),
+      [done = std::move(done)](absl::StatusOr<RevokeResult> result) mutable {
+        if (!result.ok()) return done(result.status());
+        Response response;
+        response.set_closed(result->closed);
+        response.set_epoch(result->epoch);
+        if (result->revocation_id) {
+          response.set_revocation_id(result->revocation_id->ToString());
+        }
+        done(std::move(response));
+      });
 }
 
 }  // namespace
 
-void CloseSocketsForSession(Hub& hub,
+void CloseSocketsForSession(Hub& hub, const Caller& caller,
                             const v1::CloseSocketsForSessionRequest& request,
                             Done<v1::CloseSocketsForSessionResponse> done) {
   Revoke(hub,
          ReadCloseByKey(RevocationTarget::Kind::kSession, "token_hash",
                         request.has_token_hash(), request.token_hash(), request,
-                        hub),
+                        caller, hub),
          std::move(done));
 }
 
-void CloseSocketsForAccount(Hub& hub,
+void CloseSocketsForAccount(Hub& hub, const Caller& caller,
                             const v1::CloseSocketsForAccountRequest& request,
                             Done<v1::CloseSocketsForAccountResponse> done) {
   auto command = ReadCloseByKey(RevocationTarget::Kind::kAccount, "account_id",
                                 request.has_account_id(), request.account_id(),
-                                request, hub);
+                                request, caller, hub);
   if (command.ok() && request.has_keep_token_hash()) {
     const absl::Status valid =
         CheckKey("keep_token_hash", true, request.keep_token_hash());
@@ -155,28 +142,31 @@ void CloseSocketsForAccount(Hub& hub,
   Revoke(hub, std::move(command), std::move(done));
 }
 
-void CloseSocketsForToken(Hub& hub,
+void CloseSocketsForToken(Hub& hub, const Caller& caller,
                           const v1::CloseSocketsForTokenRequest& request,
                           Done<v1::CloseSocketsForTokenResponse> done) {
   Revoke(hub,
          ReadCloseByKey(RevocationTarget::Kind::kToken, "api_token_id",
                         request.has_api_token_id(), request.api_token_id(),
-                        request, hub),
+                        request, caller, hub),
          std::move(done));
 }
 
-void CloseSocketsFiltered(Hub& hub,
+void CloseSocketsFiltered(Hub& hub, const Caller& caller,
                           const v1::CloseSocketsFilteredRequest& request,
                           Done<v1::CloseSocketsFilteredResponse> done) {
-  Revoke(hub, ReadCloseFiltered(request, hub), std::move(done));
+  Revoke(hub, ReadCloseFiltered(request, caller, hub), std::move(done));
 }
 
 namespace {
 
 absl::StatusOr<v1::ListRevocationsResponse> List(
-    Hub& hub, const v1::ListRevocationsRequest& request) {
-  BROKER_ASSIGN_OR_RETURN(const std::optional<std::string> ns,
-                          ReadOptionalNamespace(request, *hub.settings()));
+    Hub& hub, const Caller& caller, const v1::ListRevocationsRequest& request) {
+  std::optional<std::string> ns;
+  if (request.has_namespace_()) {
+    BROKER_ASSIGN_OR_RETURN(ns,
+                            ReadNamespace(request, caller, *hub.settings()));
+  }
   BROKER_ASSIGN_OR_RETURN(const size_t size, ReadPageSize(request.page_size()));
   const std::string binding = absl::StrCat("revocations ", ns.value_or("*"));
   uint64_t after = 0;
@@ -191,7 +181,8 @@ absl::StatusOr<v1::ListRevocationsResponse> List(
     }
     after = numbers[0];
   }
-  std::vector<FencePtr> page = hub.ListRevocations(ns, after, size + 1);
+  std::vector<FencePtr> page =
+      hub.ListRevocations(ns, after, size + 1, caller.reach.get());
   v1::ListRevocationsResponse response;
   if (page.size() > size) {
     page.resize(size);
@@ -206,22 +197,26 @@ absl::StatusOr<v1::ListRevocationsResponse> List(
 
 }  // namespace
 
-void ListRevocations(Hub& hub, const v1::ListRevocationsRequest& request,
+void ListRevocations(Hub& hub, const Caller& caller,
+                     const v1::ListRevocationsRequest& request,
                      Done<v1::ListRevocationsResponse> done) {
-  done(List(hub, request));
+  done(List(hub, caller, request));
 }
 
-void LiftRevocation(Hub& hub, const v1::LiftRevocationRequest& request,
+void LiftRevocation(Hub& hub, const Caller& caller,
+                    const v1::LiftRevocationRequest& request,
                     Done<v1::LiftRevocationResponse> done) {
   const auto id = ReadUuid("revocation_id", request.revocation_id());
   if (!id.ok()) return done(id.status());
   hub.LiftRevocation(
-      *id, [done = std::move(done)](absl::StatusOr<FencePtr> fence) mutable {
+      *id,
+      [done = std::move(done)](absl::StatusOr<FencePtr> fence) mutable {
         if (!fence.ok()) return done(fence.status());
         v1::LiftRevocationResponse response;
         *response.mutable_revocation() = ToProto(**fence);
         done(std::move(response));
-      });
+      },
+      caller.reach.get());
 }
 
 }  // namespace broker::control

@@ -14,7 +14,9 @@
 #include "absl/time/time.h"
 #include "broker/control/handlers.h"
 #include "broker/control/service.h"
+#include "broker/control/tls.h"
 #include "broker/hub/hub.h"
+#include "broker/rpc/access.h"
 #include "broker/rpc/rpc_stats.h"
 
 namespace broker {
@@ -24,21 +26,28 @@ class ControlServer {
   struct Options {
     std::string address = "127.0.0.1";  // an IP address
     uint16_t port = 50051;              // 0: any
+    bool tcp = true;
+    std::string unix_socket;  // a path; empty: none
     bool reflection = true;
   };
 
-  // Start fills in `facts.control_host` and `facts.control_port`.
-  ControlServer(Hub& hub, Options options, BrokerFacts facts);
+  // `access` and `tls` may serve one server after another; null: plain text.
+  // TLS is of TCP only. Start fills in `facts.control_address`.
+  ControlServer(Hub& hub, const Access& access, ControlTls* tls,
+                Options options, BrokerFacts facts);
   ~ControlServer();
 
-  // Binds and serves. The error names address and port.
+  // Binds and serves. The error names what could not be listened on.
   absl::Status Start();
-  uint16_t port() const { return static_cast<uint16_t>(facts_.control_port); }
+  uint16_t port() const { return port_; }  // of TCP
+  // "127.0.0.1:50051", or "unix:/path" when there is no other listener.
+  const std::string& address() const { return facts_.control_address; }
+
   RpcStats& stats() { return stats_; }
 
   // What the RPC of that name answers.
   void GetBrokerInfo(Done<socketbroker::v1::GetBrokerInfoResponse> done) {
-    control::GetBrokerInfo(hub_, facts_, std::move(done));
+    control::GetBrokerInfo(hub_, *AnonymousCaller(), facts_, std::move(done));
   }
 
   // What grpc.health.v1 says of "" and of the service.
@@ -49,8 +58,13 @@ class ControlServer {
   void Shutdown(absl::Duration grace);
 
  private:
+  absl::Status PrepareUnixSocket() const;
+
   Hub& hub_;
+  const Access& access_;
+  ControlTls* const tls_;
   const Options options_;
+  uint16_t port_ = 0;
   BrokerFacts facts_;
   RpcStats stats_;
   SocketBrokerService service_;

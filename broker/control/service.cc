@@ -2,9 +2,11 @@
 
 #include <utility>
 
+#include "broker/control/audit.h"
 #include "broker/control/call.h"
 #include "broker/control/publish.h"
 #include "broker/control/watch.h"
+#include "broker/core/status_macros.h"
 #include "broker/rpc/status.h"
 
 namespace broker {
@@ -12,31 +14,52 @@ namespace {
 
 namespace v1 = ::socketbroker::v1;
 
+// Nobody knows the caller: counted, audited, told.
+grpc::Status Refuse(const grpc::CallbackServerContext& context,
+                    const Rule& rule, const absl::Status& why,
+                    RpcStats& stats) {
+  const grpc::Status status = ToGrpcStatus(why);
+  stats.Add({rule.method.data(), rule.method.size()}, status.error_code());
+  control::AuditDenied(context.peer(), rule, why);
+  return status;
+}
+
 template <typename Request, typename Response, typename Handler>
-grpc::ServerUnaryReactor* Unary(Hub& hub, RpcStats& stats,
+grpc::ServerUnaryReactor* Unary(Hub& hub, const Access& access, RpcStats& stats,
                                 grpc::CallbackServerContext* context,
-                                const char* method, const Request& request,
+                                const Rule& rule, const Request& request,
                                 Response& response, Handler handler) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Done<Response> done = [reactor, &response, &stats,
-                         method](absl::StatusOr<Response> result) {
+  absl::StatusOr<CallerPtr> caller = access.Identify(*context);
+  if (!caller.ok()) {
+    reactor->Finish(Refuse(*context, rule, caller.status(), stats));
+    return reactor;
+  }
+  const Caller& held = **caller;
+  Done<Response> done = [reactor, context, &response, &stats, &request, &rule,
+                         caller = *std::move(caller)](
+                            absl::StatusOr<Response> result) {
+    if (control::IsAudited(rule, result.status())) {
+      control::AuditCall(*caller, rule, request, result,
+                         context->IsCancelled());
+    }
     const grpc::Status status = ToGrpcStatus(result.status());
     if (result.ok()) response = *std::move(result);
-    stats.Add(method, status.error_code());
+    stats.Add({rule.method.data(), rule.method.size()}, status.error_code());
     reactor->Finish(status);
   };
-  control::Call(hub, method, request, handler, std::move(done));
+  control::Call(hub, held, rule, request, handler, std::move(done));
   return reactor;
 }
 
 }  // namespace
 
-#define BROKER_UNARY(Method)                                                \
-  grpc::ServerUnaryReactor* SocketBrokerService::Method(                    \
-      grpc::CallbackServerContext* context,                                 \
-      const v1::Method##Request* request, v1::Method##Response* response) { \
-    return Unary(hub_, stats_, context, #Method, *request, *response,       \
-                 control::Method);                                          \
+#define BROKER_UNARY(Method)                                                 \
+  grpc::ServerUnaryReactor* SocketBrokerService::Method(                     \
+      grpc::CallbackServerContext* context,                                  \
+      const v1::Method##Request* request, v1::Method##Response* response) {  \
+    return Unary(hub_, access_, stats_, context, RuleFor(#Method), *request, \
+                 *response, control::Method);                                \
   }
 BROKER_UNARY(AddConnection)
 BROKER_UNARY(AdmitConnection)
@@ -63,22 +86,60 @@ grpc::ServerUnaryReactor* SocketBrokerService::GetBrokerInfo(
     grpc::CallbackServerContext* context,
     const v1::GetBrokerInfoRequest* request,
     v1::GetBrokerInfoResponse* response) {
-  return Unary(hub_, stats_, context, "GetBrokerInfo", *request, *response,
-               [this](Hub& hub, const v1::GetBrokerInfoRequest&,
-                      Done<v1::GetBrokerInfoResponse> done) {
-                 control::GetBrokerInfo(hub, facts_, std::move(done));
-               });
+  return Unary(
+      hub_, access_, stats_, context, RuleFor("GetBrokerInfo"), *request,
+      *response,
+      [this](Hub& hub, const Caller& caller, const v1::GetBrokerInfoRequest&,
+             Done<v1::GetBrokerInfoResponse> done) {
+        control::GetBrokerInfo(hub, caller, facts_, std::move(done));
+      });
 }
+
+namespace {
+
+// A stream that ends as it begins.
+template <typename Reactor>
+class Refused final : public Reactor {
+ public:
+  explicit Refused(const grpc::Status& status) { this->Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+absl::StatusOr<CallerPtr> Authorize(const Access& access,
+                                    const grpc::CallbackServerContext& context,
+                                    const Rule& rule) {
+  BROKER_ASSIGN_OR_RETURN(CallerPtr caller, access.Identify(context));
+  BROKER_RETURN_IF_ERROR(caller->CheckRole(rule));
+  return caller;
+}
+
+}  // namespace
 
 grpc::ServerWriteReactor<v1::WatchConnectionsResponse>*
 SocketBrokerService::WatchConnections(
-    grpc::CallbackServerContext*, const v1::WatchConnectionsRequest* request) {
-  return control::WatchConnections(hub_, stats_, *request);
+    grpc::CallbackServerContext* context,
+    const v1::WatchConnectionsRequest* request) {
+  const Rule& rule = RuleFor("WatchConnections");
+  auto caller = Authorize(access_, *context, rule);
+  if (!caller.ok()) {
+    return new Refused<grpc::ServerWriteReactor<v1::WatchConnectionsResponse>>(
+        Refuse(*context, rule, caller.status(), stats_));
+  }
+  return control::WatchConnections(hub_, access_, *std::move(caller), stats_,
+                                   *request);
 }
 
 grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse>*
-SocketBrokerService::Publish(grpc::CallbackServerContext*) {
-  return control::Publish(hub_, stats_);
+SocketBrokerService::Publish(grpc::CallbackServerContext* context) {
+  const Rule& rule = RuleFor("Publish");
+  auto caller = Authorize(access_, *context, rule);
+  if (!caller.ok()) {
+    using Reactor =
+        grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse>;
+    return new Refused<Reactor>(
+        Refuse(*context, rule, caller.status(), stats_));
+  }
+  return control::Publish(hub_, access_, *std::move(caller), stats_);
 }
 
 }  // namespace broker

@@ -1,10 +1,11 @@
-// The gRPC service SocketBroker: hands each call to its handler, remembers
-// answers by request_id, counts. Thread-safe.
+// The gRPC service SocketBroker: asks who calls, hands the call to its
+// handler, remembers answers by request_id, counts, audits. Thread-safe.
 
 #pragma once
 
 #include "broker/control/handlers.h"
 #include "broker/hub/hub.h"
+#include "broker/rpc/access.h"
 #include "broker/rpc/rpc_stats.h"
 #include "socketbroker/v1/socket_broker.grpc.pb.h"
 
@@ -14,8 +15,9 @@ class SocketBrokerService final
     : public socketbroker::v1::SocketBroker::CallbackService {
  public:
   // The facts may be read as soon as the server serves.
-  SocketBrokerService(Hub& hub, RpcStats& stats, const BrokerFacts& facts)
-      : hub_(hub), stats_(stats), facts_(facts) {}
+  SocketBrokerService(Hub& hub, const Access& access, RpcStats& stats,
+                      const BrokerFacts& facts)
+      : hub_(hub), access_(access), stats_(stats), facts_(facts) {}
 
 // One override for each unary RPC.
 #define BROKER_UNARY(Method)                            \
@@ -55,6 +57,7 @@ class SocketBrokerService final
 
  private:
   Hub& hub_;
+  const Access& access_;
   RpcStats& stats_;
   const BrokerFacts& facts_;
 };

@@ -10,8 +10,10 @@ namespace broker::control {
 namespace {
 
 absl::StatusOr<UpdateCommand> ReadUpdate(
-    const v1::UpdateConnectionRequest& request, const Clock& clock) {
+    const v1::UpdateConnectionRequest& request, const Caller& caller,
+    const Clock& clock) {
   UpdateCommand command;
+  command.within = caller.reach;
   BROKER_ASSIGN_OR_RETURN(command.id,
                           ReadUuid("connection_id", request.connection_id()));
   if (request.update_mask().paths().empty()) {
@@ -47,10 +49,14 @@ absl::StatusOr<UpdateCommand> ReadUpdate(
 }
 
 absl::StatusOr<BulkUpdateCommand> ReadBulkUpdate(
-    const v1::UpdateConnectionsFilteredRequest& request, Hub& hub) {
+    const v1::UpdateConnectionsFilteredRequest& request, const Caller& caller,
+    Hub& hub) {
   BulkUpdateCommand command;
-  BROKER_ASSIGN_OR_RETURN(command.ns, ReadNamespace(request, *hub.settings()));
+  BROKER_ASSIGN_OR_RETURN(command.ns,
+                          ReadNamespace(request, caller, *hub.settings()));
   BROKER_ASSIGN_OR_RETURN(command.predicate, ReadSelector(request));
+  command.within = caller.filter();
+  command.predicate = Predicate::Both(command.within, command.predicate);
   BROKER_ASSIGN_OR_RETURN(command.add_groups,
                           ReadGroups("add_groups", request.add_groups()));
   BROKER_ASSIGN_OR_RETURN(command.remove_groups,
@@ -83,9 +89,10 @@ absl::StatusOr<BulkUpdateCommand> ReadBulkUpdate(
 
 }  // namespace
 
-void UpdateConnection(Hub& hub, const v1::UpdateConnectionRequest& request,
+void UpdateConnection(Hub& hub, const Caller& caller,
+                      const v1::UpdateConnectionRequest& request,
                       Done<v1::UpdateConnectionResponse> done) {
-  auto command = ReadUpdate(request, hub.clock());
+  auto command = ReadUpdate(request, caller, hub.clock());
   if (!command.ok()) return done(command.status());
   hub.Update(
       *std::move(command),
@@ -98,9 +105,10 @@ void UpdateConnection(Hub& hub, const v1::UpdateConnectionRequest& request,
 }
 
 void UpdateConnectionsFiltered(
-    Hub& hub, const v1::UpdateConnectionsFilteredRequest& request,
+    Hub& hub, const Caller& caller,
+    const v1::UpdateConnectionsFilteredRequest& request,
     Done<v1::UpdateConnectionsFilteredResponse> done) {
-  auto command = ReadBulkUpdate(request, hub);
+  auto command = ReadBulkUpdate(request, caller, hub);
   if (!command.ok()) return done(command.status());
   hub.UpdateFiltered(*std::move(command),
                      [done = std::move(done)](
@@ -110,6 +118,7 @@ void UpdateConnectionsFiltered(
                        response.set_matched(result->matched);
                        response.set_updated(result->updated);
                        response.set_over_limit(result->over_limit);
+                       response.set_out_of_reach(result->out_of_reach);
                        done(std::move(response));
                      });
 }

@@ -7,6 +7,7 @@
 #include "broker/control/convert.h"
 #include "broker/control/fields.h"
 #include "broker/control/token.h"
+#include "broker/core/status_macros.h"
 #include "broker/rpc/status.h"
 
 namespace broker::control {
@@ -15,11 +16,14 @@ namespace {
 namespace v1 = ::socketbroker::v1;
 using Response = v1::WatchConnectionsResponse;
 
-absl::StatusOr<WatchSpec> ReadSpec(Hub& hub,
+absl::StatusOr<WatchSpec> ReadSpec(Hub& hub, const Caller& caller,
                                    const v1::WatchConnectionsRequest& request) {
   WatchSpec spec;
-  BROKER_ASSIGN_OR_RETURN(spec.ns, ReadNamespace(request, *hub.settings()));
+  BROKER_ASSIGN_OR_RETURN(spec.ns,
+                          ReadNamespace(request, caller, *hub.settings()));
   BROKER_ASSIGN_OR_RETURN(spec.predicate, ReadSelectorOrAll(request));
+  spec.within = caller.filter();
+  spec.predicate = Predicate::Both(spec.within, spec.predicate);
   BROKER_ASSIGN_OR_RETURN(spec.states, ReadStates(request.states()));
   return spec;
 }
@@ -45,9 +49,9 @@ absl::StatusOr<std::vector<uint64_t>> ReadPositions(
 }
 
 absl::StatusOr<std::shared_ptr<WatchFeed>> Open(
-    Hub& hub, const v1::WatchConnectionsRequest& request,
+    Hub& hub, const Caller& caller, const v1::WatchConnectionsRequest& request,
     std::string& binding) {
-  BROKER_ASSIGN_OR_RETURN(WatchSpec spec, ReadSpec(hub, request));
+  BROKER_ASSIGN_OR_RETURN(WatchSpec spec, ReadSpec(hub, caller, request));
   binding = absl::StrCat("watch ", spec.ns, " ", spec.predicate->fingerprint(),
                          " ", absl::StrJoin(request.states(), ","));
   if (request.resume_token().empty()) return hub.Watch(std::move(spec));
@@ -87,9 +91,13 @@ Response ToProto(const WatchEvent& event) {
 // late call finds nobody instead of a reactor that is gone.
 class Stream final : public grpc::ServerWriteReactor<Response> {
  public:
-  Stream(Hub& hub, RpcStats& stats, const v1::WatchConnectionsRequest& request)
-      : stats_(stats), run_(hub.node_id().ToString()) {
-    auto feed = Open(hub, request, binding_);
+  Stream(Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats,
+         const v1::WatchConnectionsRequest& request)
+      : access_(access),
+        caller_(std::move(caller)),
+        stats_(stats),
+        run_(hub.node_id().ToString()) {
+    auto feed = Open(hub, *caller_, request, binding_);
     if (feed.ok()) {
       feed_ = *std::move(feed);
       WriteNext();
@@ -122,6 +130,8 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
     feed_->NotifyWhenReady([this] {
       WatchFeed::Item item = feed_->Next();
       if (item.end) return End(*item.end);
+      const absl::Status allowed = CheckCaller();
+      if (!allowed.ok()) return End(allowed);
       response_ = ToProto(*item.event);
       if (!item.positions.empty()) {
         response_.set_resume_token(MakeToken(
@@ -131,12 +141,29 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
     });
   }
 
+  // What it may see was settled when the watch began.
+  absl::Status CheckCaller() const {
+    BROKER_ASSIGN_OR_RETURN(const CallerPtr now, access_.Renew(caller_));
+    if (now == caller_) return absl::OkStatus();
+    BROKER_RETURN_IF_ERROR(now->CheckRole(RuleFor("WatchConnections")));
+    if (now->namespaces() == caller_->namespaces() &&
+        Predicate::Both(now->filter(), nullptr)->fingerprint() ==
+            Predicate::Both(caller_->filter(), nullptr)->fingerprint()) {
+      return absl::OkStatus();
+    }
+    return WithReason(
+        absl::AbortedError("what the caller reaches has changed: start again"),
+        "CALLER_CHANGED");
+  }
+
   void End(const absl::Status& status) {
     const grpc::Status out = ToGrpcStatus(status);
     stats_.Add("WatchConnections", out.error_code());
     Finish(out);
   }
 
+  const Access& access_;
+  const CallerPtr caller_;
   RpcStats& stats_;
   const std::string run_;
   std::string binding_;
@@ -147,8 +174,9 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
 }  // namespace
 
 grpc::ServerWriteReactor<Response>* WatchConnections(
-    Hub& hub, RpcStats& stats, const v1::WatchConnectionsRequest& request) {
-  return new Stream(hub, stats, request);
+    Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats,
+    const v1::WatchConnectionsRequest& request) {
+  return new Stream(hub, access, std::move(caller), stats, request);
 }
 
 }  // namespace broker::control

@@ -113,7 +113,7 @@ absl::string_view LevelName(LogLevel level) {
 
 std::string JsonLine(LogLevel level, absl::string_view event,
                      absl::string_view sentence,
-                     std::initializer_list<LogField> fields) {
+                     absl::Span<const LogField> fields) {
   std::string line =
       absl::StrCat(R"({"time":")",
                    absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(),
@@ -134,7 +134,7 @@ std::string JsonLine(LogLevel level, absl::string_view event,
 
 std::string TextLine(LogLevel level, absl::string_view event,
                      absl::string_view sentence,
-                     std::initializer_list<LogField> fields) {
+                     absl::Span<const LogField> fields) {
   std::string line =
       absl::StrFormat("%s %-7s ",
                       absl::FormatTime("%Y-%m-%d %H:%M:%E3S", absl::Now(),
@@ -223,6 +223,11 @@ void LogValue::AppendText(std::string& out) const {
 
 void Log(LogLevel level, absl::string_view event, absl::string_view sentence,
          std::initializer_list<LogField> fields) {
+  Log(level, event, sentence, absl::Span<const LogField>(fields));
+}
+
+void Log(LogLevel level, absl::string_view event, absl::string_view sentence,
+         absl::Span<const LogField> fields) {
   if (!LogEnabled(level)) return;
   Logger& log = TheLogger();
   const LogFormat format = log.format.load(std::memory_order_relaxed);
@@ -246,6 +251,12 @@ void SetLogSink(LogSink sink) { TheLogger().sink->Redirect(std::move(sink)); }
 void LogLimiter::Log(LogLevel level, absl::string_view event,
                      absl::string_view sentence,
                      std::initializer_list<LogField> fields) {
+  Log(level, event, sentence, absl::Span<const LogField>(fields));
+}
+
+void LogLimiter::Log(LogLevel level, absl::string_view event,
+                     absl::string_view sentence,
+                     absl::Span<const LogField> fields) {
   if (!LogEnabled(level)) return;
   LeftOut before;
   {

@@ -19,6 +19,7 @@
 #include <type_traits>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "broker/core/clock.h"
 #include "broker/core/mutex.h"
 
@@ -81,6 +82,10 @@ struct LogField {
 void Log(LogLevel level, absl::string_view event, absl::string_view sentence,
          std::initializer_list<LogField> fields = {});
 
+// The same with fields that are known only when it runs.
+void Log(LogLevel level, absl::string_view event, absl::string_view sentence,
+         absl::Span<const LogField> fields);
+
 // Whether a line of this level is written: for fields that cost something.
 bool LogEnabled(LogLevel level);
 
@@ -103,6 +108,8 @@ class LogLimiter {
 
   void Log(LogLevel level, absl::string_view event, absl::string_view sentence,
            std::initializer_list<LogField> fields = {});
+  void Log(LogLevel level, absl::string_view event, absl::string_view sentence,
+           absl::Span<const LogField> fields);
 
   // Says how many lines were left out, when a second has passed since. Without
   // it that is said before the event's next line: call it now and then where

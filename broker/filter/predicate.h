@@ -58,6 +58,11 @@ class Predicate {
   // A fence that used these could not match any later connection.
   bool uses_connection_id() const { return Uses(Field::kConnectionId); }
   bool uses_connect_time() const { return Uses(Field::kConnectTime); }
+  // Whether it says anything that an identity alone does not settle.
+  bool uses_more_than_identity() const {
+    return uses_connection_id() || uses_connect_time() ||
+           Uses(Field::kEndpoint) || Uses(Field::kRemoteAddress);
+  }
 
  private:
   bool MatchesNode(uint32_t index, const ConnectionInfo& c) const;

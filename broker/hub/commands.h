@@ -17,6 +17,7 @@
 #include "broker/core/identity.h"
 #include "broker/filter/predicate.h"
 #include "broker/registry/fence.h"
+#include "broker/registry/reach.h"
 #include "broker/registry/registry.h"
 #include "broker/session/frame.h"
 
@@ -33,6 +34,7 @@ struct BindCommand {
   IdentityPtr identity;
   bool hold = false;
   std::optional<uint64_t> verified_at_epoch;  // unset: of the handshake
+  ReachPtr within;                            // of who asks
 };
 
 // Which fields to replace, and with what.
@@ -42,6 +44,7 @@ struct UpdateCommand {
   std::optional<std::vector<std::string>> groups;
   std::optional<std::optional<absl::Time>> expires_at;  // inner unset: never
   std::optional<uint64_t> expected_version;
+  ReachPtr within;  // of who asks, before the update and after it
 };
 
 struct BulkUpdateCommand {
@@ -51,12 +54,14 @@ struct BulkUpdateCommand {
   std::vector<std::string> remove_groups;
   std::vector<std::pair<std::string, std::string>> set_labels;
   std::vector<std::string> unset_labels;
+  PredicatePtr within;  // null, or what a connection must match afterwards, too
 };
 
 struct BulkUpdateResult {
   uint64_t matched = 0;
   uint64_t updated = 0;
   uint64_t over_limit = 0;
+  uint64_t out_of_reach = 0;
 };
 
 struct RevokeCommand {
@@ -77,7 +82,8 @@ struct RevokeResult {
 
 struct SendCommand {
   std::string ns;
-  // To an account, or to what matches.
+  // To an account, or to everybody; of them, to what matches. Null, for an
+  // account: to all of it.
   std::optional<std::string> account_id;
   PredicatePtr predicate;
   FramePtr frame;

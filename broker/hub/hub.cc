@@ -84,9 +84,14 @@ void Hub::Bind(BindCommand command, Done<ConnectionInfoPtr> done) {
       std::move(done));
 }
 
-void Hub::Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done) {
+void Hub::Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done,
+                ReachPtr within) {
   OnOwner(
-      id, [id](Shard& s) { return s.Admit(id); }, std::move(done));
+      id,
+      [id, within = std::move(within)](Shard& s) {
+        return s.Admit(id, within.get());
+      },
+      std::move(done));
 }
 
 void Hub::Update(UpdateCommand command, Done<ConnectionInfoPtr> done) {
@@ -108,14 +113,18 @@ void Hub::UpdateFiltered(BulkUpdateCommand command,
             sum.matched += part.matched;
             sum.updated += part.updated;
             sum.over_limit += part.over_limit;
+            sum.out_of_reach += part.out_of_reach;
           }
           done(sum);
         });
 }
 
-void Hub::Remove(const ConnectionId& id, Done<bool> done) {
+void Hub::Remove(const ConnectionId& id, Done<bool> done, ReachPtr within) {
   OnOwner(
-      id, [id](Shard& s) -> absl::StatusOr<bool> { return s.Remove(id); },
+      id,
+      [id, within = std::move(within)](Shard& s) -> absl::StatusOr<bool> {
+        return s.Remove(id, within.get());
+      },
       std::move(done));
 }
 
@@ -181,11 +190,11 @@ void Hub::Deliver(SendCommand command, Done<SendTally> done) {
 }
 
 void Hub::SendTo(const ConnectionId& id, Outgoing message,
-                 Done<SendOutcome> done) {
+                 Done<SendOutcome> done, ReachPtr within) {
   OnOwner(
       id,
-      [id, message = std::move(message)](Shard& s) {
-        return s.SendTo(id, message);
+      [id, message = std::move(message), within = std::move(within)](Shard& s) {
+        return s.SendTo(id, message, within.get());
       },
       std::move(done));
 }

@@ -68,12 +68,16 @@ class Hub {
   SettingsPtr settings() const;
   RequestLog& requests() { return requests_; }
 
+  // For a caller with a reach, a connection outside of it is none: NOT_FOUND.
+
   // ---- binding ----
   void Bind(BindCommand command, Done<ConnectionInfoPtr> done);
-  void Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done);
+  void Admit(const ConnectionId& id, Done<ConnectionInfoPtr> done,
+             ReachPtr within = nullptr);
   void Update(UpdateCommand command, Done<ConnectionInfoPtr> done);
   void UpdateFiltered(BulkUpdateCommand command, Done<BulkUpdateResult> done);
-  void Remove(const ConnectionId& id, Done<bool> done);
+  void Remove(const ConnectionId& id, Done<bool> done,
+              ReachPtr within = nullptr);
   // Whether a binding that was answered before would still be allowed.
   void CheckFences(ConnectionInfo as_bound, uint64_t verified_at_epoch,
                    Done<bool> done);
@@ -84,21 +88,26 @@ class Hub {
   // ---- revocation ----
   void Revoke(RevokeCommand command, Done<RevokeResult> done);
   std::vector<FencePtr> ListRevocations(const std::optional<std::string>& ns,
-                                        uint64_t after, size_t limit) const {
-    return shared_.revocations.Page(ns, after, limit);
+                                        uint64_t after, size_t limit,
+                                        const Reach* within = nullptr) const {
+    return shared_.revocations.Page(ns, after, limit, within);
   }
-  void LiftRevocation(const Uuid& id, Done<FencePtr> done);
+  void LiftRevocation(const Uuid& id, Done<FencePtr> done,
+                      const Reach* within = nullptr);
 
   // ---- delivery ----
   void Send(SendCommand command, Done<SendTally> done);
-  void SendTo(const ConnectionId& id, Outgoing message, Done<SendOutcome> done);
+  void SendTo(const ConnectionId& id, Outgoing message, Done<SendOutcome> done,
+              ReachPtr within = nullptr);
 
   // ---- looking ----
-  void Get(const ConnectionId& id, Done<ConnectionDetails> done);
+  void Get(const ConnectionId& id, Done<ConnectionDetails> done,
+           ReachPtr within = nullptr);
   // In the order of ids, at most command.limit.
   void List(ListCommand command, Done<std::vector<ConnectionInfoPtr>> done);
   void Count(std::string ns, PredicatePtr predicate, Done<uint64_t> done);
-  void CountByNamespace(Done<std::map<std::string, Registry::Counts>> done);
+  void CountByNamespace(Done<std::map<std::string, Registry::Counts>> done,
+                        ReachPtr within = nullptr);
   // The feed gets a snapshot, then changes; or what came behind `positions`,
   // one for each shard.
   std::shared_ptr<WatchFeed> Watch(WatchSpec spec);

@@ -9,9 +9,14 @@
 
 namespace broker {
 
-void Hub::Get(const ConnectionId& id, Done<ConnectionDetails> done) {
+void Hub::Get(const ConnectionId& id, Done<ConnectionDetails> done,
+              ReachPtr within) {
   OnOwner(
-      id, [id](Shard& s) { return s.Get(id); }, std::move(done));
+      id,
+      [id, within = std::move(within)](Shard& s) {
+        return s.Get(id, within.get());
+      },
+      std::move(done));
 }
 
 void Hub::List(ListCommand command, Done<std::vector<ConnectionInfoPtr>> done) {
@@ -37,14 +42,17 @@ void Hub::Count(std::string ns, PredicatePtr predicate, Done<uint64_t> done) {
         Summed(std::move(done)));
 }
 
-void Hub::CountByNamespace(Done<std::map<std::string, Registry::Counts>> done) {
+void Hub::CountByNamespace(Done<std::map<std::string, Registry::Counts>> done,
+                           ReachPtr within) {
   using Counts = std::map<std::string, Registry::Counts>;
-  OnAll([](Shard& s) { return s.CountByNamespace(); },
-        [done = std::move(done),
+  OnAll([within](Shard& s) { return s.CountByNamespace(within.get()); },
+        [done = std::move(done), within,
          names = settings()->Namespaces()](Parts<Counts> parts) mutable {
           if (!parts.ok()) return done(parts.status());
           Counts sum;
-          for (const std::string& name : names) sum[name];
+          for (const std::string& name : names) {
+            if (within == nullptr || within->HasNamespace(name)) sum[name];
+          }
           for (const Counts& part : *parts) {
             for (const auto& [name, counts] : part) {
               sum[name].pending += counts.pending;

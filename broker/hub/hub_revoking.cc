@@ -131,10 +131,11 @@ void Hub::Close(std::shared_ptr<const RevokeCommand> command,
       }));
 }
 
-void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done) {
+void Hub::LiftRevocation(const Uuid& id, Done<FencePtr> done,
+                         const Reach* within) {
   WhenWritten<FencePtr> answer(std::move(done));
   absl::StatusOr<FencePtr> lifted =
-      shared_.revocations.Lift(id, answer.ForJournal());
+      shared_.revocations.Lift(id, answer.ForJournal(), within);
   if (!lifted.ok()) return answer.Fail(lifted.status());
   OnAll(
       [fence = *lifted](Shard& s) {

@@ -115,14 +115,15 @@ FencePtr RevocationLog::MakeFence(RevocationTarget target,
 }
 
 absl::StatusOr<FencePtr> RevocationLog::Lift(const Uuid& id,
-                                             Journal::Written written) {
+                                             Journal::Written written,
+                                             const Reach* within) {
   FencePtr fence;
   {
     MutexLock lock(mu_);
     const auto it =
         std::find_if(fences_.begin(), fences_.end(),
                      [&](const auto& entry) { return entry.second->id == id; });
-    if (it == fences_.end()) {
+    if (it == fences_.end() || !IsWithin(within, it->second->target)) {
       return WithReason(
           absl::NotFoundError(absl::StrCat("no revocation ", id.ToString(),
                                            " stands: it was never made, was "
@@ -217,14 +218,16 @@ bool RevocationLog::Stands(const Fence& fence) const {
 }
 
 std::vector<FencePtr> RevocationLog::Page(const std::optional<std::string>& ns,
-                                          uint64_t after, size_t limit) const {
+                                          uint64_t after, size_t limit,
+                                          const Reach* within) const {
   std::vector<FencePtr> page;
   MutexLock lock(mu_);
   const MonotonicTime now = clock_.Monotonic();
   for (auto it = fences_.upper_bound(after);
        it != fences_.end() && page.size() < limit; ++it) {
     const Fence& fence = *it->second;
-    const bool holds = !ns || fence.target.CoversNamespace(*ns);
+    const bool holds = (!ns || fence.target.CoversNamespace(*ns)) &&
+                       IsWithin(within, fence.target);
     if (holds && now < fence.forget_at) page.push_back(it->second);
   }
   return page;

@@ -19,6 +19,7 @@
 #include "broker/core/mutex.h"
 #include "broker/hub/journal.h"
 #include "broker/registry/fence.h"
+#include "broker/registry/reach.h"
 
 namespace broker {
 
@@ -50,15 +51,18 @@ class RevocationLog {
   absl::StatusOr<Recorded> Record(RevocationTarget target,
                                   std::optional<absl::Duration> block_for,
                                   Journal::Written written);
-  // Takes a fence back: NOT_FOUND when it does not stand. `written` as above.
-  absl::StatusOr<FencePtr> Lift(const Uuid& id, Journal::Written written);
+  // Takes a fence back: NOT_FOUND when it does not stand, or is out of reach.
+  // `written` as above.
+  absl::StatusOr<FencePtr> Lift(const Uuid& id, Journal::Written written,
+                                const Reach* within = nullptr);
   // Whether it was neither lifted nor forgotten since it was recorded.
   bool Stands(const Fence& fence) const;
 
   // Up to `limit` fences behind `after` (in the order of epochs; 0: from the
-  // start), that hold in the namespace.
+  // start), that hold in the namespace and are within reach.
   std::vector<FencePtr> Page(const std::optional<std::string>& ns,
-                             uint64_t after, size_t limit) const;
+                             uint64_t after, size_t limit,
+                             const Reach* within = nullptr) const;
   std::vector<FencePtr> All() const { return Page(std::nullopt, 0, SIZE_MAX); }
 
   // Whether a binding may carry that epoch: INVALID_ARGUMENT for one that is

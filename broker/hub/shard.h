@@ -74,10 +74,12 @@ class Shard {
   // ---- by the hub ----
 
   absl::StatusOr<ConnectionInfoPtr> Bind(const BindCommand& command);
-  absl::StatusOr<ConnectionInfoPtr> Admit(const ConnectionId& id);
+  // For a caller whose reach is given, a connection outside is none.
+  absl::StatusOr<ConnectionInfoPtr> Admit(const ConnectionId& id,
+                                          const Reach* within = nullptr);
   absl::StatusOr<ConnectionInfoPtr> Update(const UpdateCommand& command);
   BulkUpdateResult UpdateFiltered(const BulkUpdateCommand& command);
-  bool Remove(const ConnectionId& id);
+  bool Remove(const ConnectionId& id, const Reach* within = nullptr);
   // Whether a binding, made already, would still be allowed.
   absl::Status CheckFences(const ConnectionInfo& as_bound,
                            uint64_t verified_at_epoch);
@@ -95,12 +97,15 @@ class Shard {
   uint64_t CountRecipients(const SendCommand& command);
   SendTally Send(const SendCommand& command);
   absl::StatusOr<SendOutcome> SendTo(const ConnectionId& id,
-                                     const Outgoing& message);
+                                     const Outgoing& message,
+                                     const Reach* within = nullptr);
 
-  absl::StatusOr<ConnectionDetails> Get(const ConnectionId& id);
+  absl::StatusOr<ConnectionDetails> Get(const ConnectionId& id,
+                                        const Reach* within = nullptr);
   std::vector<ConnectionInfoPtr> List(const ListCommand& command);
   uint64_t Count(const std::string& ns, const Predicate& predicate);
-  std::map<std::string, Registry::Counts> CountByNamespace();
+  std::map<std::string, Registry::Counts> CountByNamespace(
+      const Reach* within = nullptr);
 
   // Puts the matching connections into the feed, then every change.
   void Watch(const std::shared_ptr<WatchFeed>& feed);
@@ -133,8 +138,10 @@ class Shard {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_) {
     return *registry_.Get(slot);
   }
-  // The slot of a connection that is not closing; else NOT_FOUND.
-  absl::StatusOr<Slot> FindOpen(const ConnectionId& id) const
+  // The slot of a connection that is not closing and within reach; else
+  // NOT_FOUND.
+  absl::StatusOr<Slot> FindOpen(const ConnectionId& id,
+                                const Reach* within = nullptr) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // Replaces the info and tells the watches.
   void Change(Slot slot, ConnectionInfo info)
@@ -155,6 +162,10 @@ class Shard {
   // place among the account's.
   HandshakeAnswer BindHandshake(std::unique_ptr<Handshake> handshake)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Whether the connection, and the one that it would become, are within reach
+  // of who binds.
+  static absl::Status CheckReach(const ConnectionInfo& now,
+                                 const BindCommand& command);
   absl::Status CheckBinding(const ConnectionInfo& info,
                             uint64_t verified_at_epoch) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);

@@ -18,15 +18,21 @@ absl::Status NotBound(const ConnectionId& id) {
                     "NOT_BOUND");
 }
 
+absl::Status NotFound(const ConnectionId& id) {
+  return WithReason(
+      absl::NotFoundError(absl::StrCat("no connection ", id.ToString(),
+                                       ": it is gone, closing, or never was")),
+      "CONNECTION_NOT_FOUND");
+}
+
 }  // namespace
 
-absl::StatusOr<Slot> Shard::FindOpen(const ConnectionId& id) const {
+absl::StatusOr<Slot> Shard::FindOpen(const ConnectionId& id,
+                                     const Reach* within) const {
   const std::optional<Slot> slot = registry_.Find(id);
-  if (!slot || Info(*slot).state == ConnectionState::kClosing) {
-    return WithReason(absl::NotFoundError(
-                          absl::StrCat("no connection ", id.ToString(),
-                                       ": it is gone, closing, or never was")),
-                      "CONNECTION_NOT_FOUND");
+  if (!slot || Info(*slot).state == ConnectionState::kClosing ||
+      !IsWithin(within, Info(*slot))) {
+    return NotFound(id);
   }
   return *slot;
 }
@@ -53,10 +59,26 @@ absl::Status Shard::CheckFences(const ConnectionInfo& as_bound,
   return CheckBinding(as_bound, verified_at_epoch);
 }
 
+// A filter says something of bound connections: one that is not yet is judged
+// by what it would be.
+absl::Status Shard::CheckReach(const ConnectionInfo& now,
+                               const BindCommand& command) {
+  const Reach* within = command.within.get();
+  if (within == nullptr) return absl::OkStatus();
+  if (!within->HasNamespace(now.ns) ||
+      (now.identity != nullptr && !within->Has(now))) {
+    return NotFound(command.id);
+  }
+  ConnectionInfo as_bound = now;
+  as_bound.identity = command.identity;
+  return within->Has(as_bound) ? absl::OkStatus() : OutOfReach();
+}
+
 absl::StatusOr<ConnectionInfoPtr> Shard::Bind(const BindCommand& command) {
   on_shard_.AssertHeld();
   BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(command.id));
   const ConnectionInfo& now = Info(slot);
+  BROKER_RETURN_IF_ERROR(CheckReach(now, command));
   if (now.identity != nullptr && *now.identity != *command.identity) {
     return WithReason(
         absl::FailedPreconditionError(absl::StrCat(
@@ -78,9 +100,10 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Bind(const BindCommand& command) {
   return registry_.Get(slot);
 }
 
-absl::StatusOr<ConnectionInfoPtr> Shard::Admit(const ConnectionId& id) {
+absl::StatusOr<ConnectionInfoPtr> Shard::Admit(const ConnectionId& id,
+                                               const Reach* within) {
   on_shard_.AssertHeld();
-  BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(id));
+  BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(id, within));
   if (Info(slot).identity == nullptr) return NotBound(id);
   // No fence is asked: one that came since the binding has closed it.
   if (Info(slot).state == ConnectionState::kPending) {
@@ -140,7 +163,8 @@ void Shard::ArmExpiry(Slot slot) {
 
 absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
   on_shard_.AssertHeld();
-  BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(command.id));
+  BROKER_ASSIGN_OR_RETURN(const Slot slot,
+                          FindOpen(command.id, command.within.get()));
   ConnectionInfo info = Info(slot);
   if (info.identity == nullptr) return NotBound(command.id);
   if (command.expected_version && *command.expected_version != info.version) {
@@ -158,6 +182,7 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
   IdentityPtr identity = Identity::Make(fields);
   if (*identity != *info.identity) {
     info.identity = std::move(identity);
+    if (!IsWithin(command.within.get(), info)) return OutOfReach();
     ++info.version;
     const bool admitted = info.state == ConnectionState::kAdmitted;
     Change(slot, std::move(info));
@@ -214,8 +239,12 @@ BulkUpdateResult Shard::UpdateFiltered(const BulkUpdateCommand& command) {
     }
     IdentityPtr identity = Identity::Make(fields);
     if (*identity == *info.identity) continue;
-    ++result.updated;
     info.identity = std::move(identity);
+    if (command.within != nullptr && !command.within->Matches(info)) {
+      ++result.out_of_reach;
+      continue;
+    }
+    ++result.updated;
     ++info.version;
     Change(slot, std::move(info));
     CloseIfCovered(slot);

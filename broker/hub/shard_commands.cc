@@ -19,9 +19,9 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 // ---- closing --------------------------------------------------------------
 
-bool Shard::Remove(const ConnectionId& id) {
+bool Shard::Remove(const ConnectionId& id, const Reach* within) {
   on_shard_.AssertHeld();
-  const absl::StatusOr<Slot> slot = FindOpen(id);
+  const absl::StatusOr<Slot> slot = FindOpen(id, within);
   return slot.ok() && Close(*slot, CloseCode::kRemoved);
 }
 
@@ -72,6 +72,12 @@ absl::Span<const Slot> Shard::Recipients(const SendCommand& command,
   if (command.account_id) {
     registry_.SelectAccount(command.ns, *command.account_id, kAdmitted,
                             scratch);
+    if (command.predicate != nullptr) {
+      std::erase_if(scratch, [&](Slot slot) {
+        on_shard_.AssertHeld();
+        return !command.predicate->Matches(Info(slot));
+      });
+    }
   } else if (command.predicate->matches_all() && command.exclude.empty()) {
     return registry_.InState(command.ns, ConnectionState::kAdmitted);
   } else {
@@ -104,9 +110,10 @@ SendTally Shard::Send(const SendCommand& command) {
 }
 
 absl::StatusOr<SendOutcome> Shard::SendTo(const ConnectionId& id,
-                                          const Outgoing& message) {
+                                          const Outgoing& message,
+                                          const Reach* within) {
   on_shard_.AssertHeld();
-  BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(id));
+  BROKER_ASSIGN_OR_RETURN(const Slot slot, FindOpen(id, within));
   if (Info(slot).state == ConnectionState::kPending) {
     return WithReason(absl::FailedPreconditionError(absl::StrCat(
                           "connection ", id.ToString(),
@@ -154,10 +161,11 @@ void Shard::Deliver(absl::Span<const Slot> slots, const FramePtr& frame,
 
 // ---- looking --------------------------------------------------------------
 
-absl::StatusOr<ConnectionDetails> Shard::Get(const ConnectionId& id) {
+absl::StatusOr<ConnectionDetails> Shard::Get(const ConnectionId& id,
+                                             const Reach* within) {
   on_shard_.AssertHeld();
   const std::optional<Slot> slot = registry_.Find(id);
-  if (!slot) {
+  if (!slot || !IsWithin(within, Info(*slot))) {
     return WithReason(
         absl::NotFoundError(absl::StrCat("no connection ", id.ToString(),
                                          ": it is gone, or never was")),
@@ -183,9 +191,10 @@ uint64_t Shard::Count(const std::string& ns, const Predicate& predicate) {
   return slots.size();
 }
 
-std::map<std::string, Registry::Counts> Shard::CountByNamespace() {
+std::map<std::string, Registry::Counts> Shard::CountByNamespace(
+    const Reach* within) {
   on_shard_.AssertHeld();
-  return registry_.CountByNamespace();
+  return registry_.CountByNamespace(within);
 }
 
 // ---- watching -------------------------------------------------------------

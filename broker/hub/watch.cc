@@ -140,8 +140,12 @@ void WatchLog::Tell(WatchFeed& feed, const Change& change,
                     : is                      ? Kind::kUpdated
                     : change.after != nullptr ? Kind::kLeftFilter
                                               : Kind::kClosed;
-  feed.Push({kind, change.after != nullptr ? change.after : change.before,
-             change.close_code, shard_, position});
+  // What it has become is not for a reader who may not see it.
+  const PredicatePtr& within = feed.spec().within;
+  const bool shown = change.after != nullptr &&
+                     (within == nullptr || within->Matches(*change.after));
+  feed.Push({kind, shown ? change.after : change.before, change.close_code,
+             shard_, position});
 }
 
 void WatchLog::Subscribe(std::shared_ptr<WatchFeed> feed) {

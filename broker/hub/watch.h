@@ -35,6 +35,8 @@ struct WatchSpec {
   std::string ns;
   PredicatePtr predicate;
   States states = States::All();
+  // Part of the predicate: what the reader may not see outside of. May be null.
+  PredicatePtr within;
 
   bool Wants(const ConnectionInfo* info) const {
     return info != nullptr && info->ns == ns && states.Has(info->state) &&

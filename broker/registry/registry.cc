@@ -138,12 +138,19 @@ absl::Span<const Slot> Registry::InState(absl::string_view ns,
   return found->by_state[static_cast<size_t>(state)].slots;
 }
 
-std::map<std::string, Registry::Counts> Registry::CountByNamespace() const {
-  const auto size = [](const Namespace& ns, ConnectionState s) {
-    return ns.by_state[static_cast<size_t>(s)].slots.size();
+std::map<std::string, Registry::Counts> Registry::CountByNamespace(
+    const Reach* within) const {
+  const auto size = [&](const Namespace& ns, ConnectionState s) {
+    if (within == nullptr || within->filter == nullptr) {
+      return ns.by_state[static_cast<size_t>(s)].slots.size();
+    }
+    std::vector<Slot> slots;
+    SelectIn(ns, *within->filter, {s}, slots);
+    return slots.size();
   };
   std::map<std::string, Counts> counts;
   for (const auto& [name, ns] : namespaces_) {
+    if (within != nullptr && !within->HasNamespace(name)) continue;
     counts[name] = {size(ns, ConnectionState::kPending),
                     size(ns, ConnectionState::kAdmitted),
                     size(ns, ConnectionState::kClosing)};

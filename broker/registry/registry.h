@@ -23,6 +23,7 @@
 #include "broker/filter/pin.h"
 #include "broker/filter/predicate.h"
 #include "broker/registry/fence.h"
+#include "broker/registry/reach.h"
 #include "broker/registry/slot.h"
 
 namespace broker {
@@ -95,7 +96,8 @@ class Registry {
   absl::Span<const Slot> InState(absl::string_view ns,
                                  ConnectionState state) const;
 
-  std::map<std::string, Counts> CountByNamespace() const;
+  // Of what is within reach; null: of everything.
+  std::map<std::string, Counts> CountByNamespace(const Reach* within) const;
   size_t size() const { return size_; }
 
  private:

@@ -287,6 +287,11 @@ TEST_F(ConfigTest, ValuesAreHeldToTheRules) {
        "websocket.address: \"localhost\" is no IP address"},
       {"control: {address: 0.0.0.0}",
        "control.address: \"0.0.0.0\" is not on loopback"},
+      {"control: {tcp: false}", "control.tcp: false leaves no listener"},
+      {"control: {unix_socket: ''}", "control.unix_socket: \"\": allowed is"},
+      {"control: {tls: {}}",
+       "control.tls.certificate_file: is required: the path of a PEM file\n"
+       "control.tls.private_key_file: is required: the path of a PEM file"},
       {"admin: {address: \"::\"}", "admin.address: \"::\" is not on loopback"},
       {"websocket: {tls: {}}",
        "websocket.tls.certificate_file: is required: the path of a PEM file\n"

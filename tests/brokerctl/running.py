@@ -10,7 +10,7 @@ BROKERCTL = os.environ["BROKERCTL"]
 
 
 def environment(**changes):
-    kept = {name: value for name, value in os.environ.items() if name != "SOCKET_BROKER_ADDRESS"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SOCKET_BROKER_")}
     return {**kept, **changes}
 
 

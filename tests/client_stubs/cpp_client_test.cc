@@ -118,6 +118,23 @@ TEST_F(CppClientTest, PreparesEveryCallWithTheHook) {
               ::testing::Contains(Pair("authorization", "Bearer k1")));
 }
 
+TEST_F(CppClientTest, SendsTheApiKeyWithEveryCall) {
+  Client client(broker_.address(), {.api_key = "k2"});
+  v1::SendResponse response;
+  ASSERT_TRUE(client.Send({}, &response).ok());
+  EXPECT_THAT(broker_.metadata(),
+              ::testing::Contains(Pair("authorization", "Bearer k2")));
+}
+
+TEST_F(CppClientTest, SaysWhichFileOfTlsItCannotRead) {
+  std::string error;
+  EXPECT_EQ(TlsFromFiles({.ca = "/nonexistent/ca.pem"}, &error), nullptr);
+  EXPECT_THAT(error, ::testing::HasSubstr("/nonexistent/ca.pem"));
+  EXPECT_EQ(TlsFromFiles({.certificate = "c.pem"}, &error), nullptr);
+  EXPECT_THAT(error, ::testing::HasSubstr("together"));
+  EXPECT_NE(TlsFromFiles({}, &error), nullptr);
+}
+
 TEST_F(CppClientTest, WaitsForAReadyConnectionUntilTheDeadline) {
   v1::SendResponse response;
   Client waiting("unix:/nonexistent/broker.sock");

@@ -162,12 +162,13 @@ TEST_F(ConvertTest, NamespacesMustBeServed) {
   Settings settings;
   settings.endpoints.emplace_back();
   v1::SendRequest request;
-  EXPECT_EQ(*ReadNamespace(request, settings), "default");
-  EXPECT_EQ(
-      *ReadOptionalNamespace(v1::CloseSocketsForSessionRequest(), settings),
-      std::nullopt);
+  EXPECT_EQ(*ReadNamespace(request, *AnonymousCaller(), settings), "default");
+  EXPECT_TRUE(ReadNamespaces(v1::CloseSocketsForSessionRequest(),
+                             *AnonymousCaller(), settings)
+                  ->empty());
   request.set_namespace_("other");
-  EXPECT_EQ(Fault(ReadNamespace(request, settings).status(), "default"),
+  EXPECT_EQ(Fault(ReadNamespace(request, *AnonymousCaller(), settings).status(),
+                  "default"),
             "namespace");
 }
 

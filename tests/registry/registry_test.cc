@@ -255,7 +255,7 @@ TEST(RegistryTest, FindsByIdInAnyNamespaceUntilErased) {
   registry.Insert(5, info);
   EXPECT_EQ(registry.Find(info->id), 5u);
   EXPECT_TRUE(registry.Has(5));
-  EXPECT_EQ(registry.CountByNamespace().at("other").pending, 1u);
+  EXPECT_EQ(registry.CountByNamespace(nullptr).at("other").pending, 1u);
   registry.Erase(5);
   EXPECT_EQ(registry.Find(info->id), std::nullopt);
   EXPECT_FALSE(registry.Has(5));

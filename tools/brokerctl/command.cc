@@ -1,5 +1,7 @@
 #include "tools/brokerctl/command.h"
 
+#include <cstdlib>
+#include <fstream>
 #include <iostream>
 
 #include "tools/brokerctl/output.h"
@@ -31,6 +33,31 @@ const char* CodeName(grpc::StatusCode code) {
   return known ? kNames[code] : "UNKNOWN";
 }
 
+// Never an option's value: every user of the machine sees those.
+std::string ReadApiKey(const std::string& file) {
+  std::string key;
+  if (file.empty()) {
+    const char* const variable = std::getenv("SOCKET_BROKER_API_KEY");
+    if (variable != nullptr) key = variable;
+  } else {
+    std::ifstream in(file);
+    if (!std::getline(in, key) || key.empty()) {
+      throw CLI::ValidationError("--api-key-file",
+                                 file + " cannot be read, or is empty");
+    }
+  }
+  while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) {
+    key.pop_back();
+  }
+  // gRPC ends the program for metadata that it cannot send.
+  for (const char c : key) {
+    if (c <= ' ' || c > '~') {
+      throw CLI::ValidationError("API key", "has a byte that no key has");
+    }
+  }
+  return key;
+}
+
 }  // namespace
 
 socketbroker::Client& Command::client() {
@@ -39,6 +66,17 @@ socketbroker::Client& Command::client() {
     options.deadline = timeout;
     // An operator would rather hear at once that nobody listens.
     options.wait_for_ready = false;
+    options.api_key = ReadApiKey(api_key_file);
+    const bool files = !tls_files.ca.empty() ||
+                       !tls_files.certificate.empty() ||
+                       !tls_files.private_key.empty();
+    if (tls || files) {
+      std::string error;
+      options.credentials = socketbroker::TlsFromFiles(tls_files, &error);
+      if (options.credentials == nullptr) {
+        throw CLI::ValidationError("--ca, --cert, --key", error);
+      }
+    }
     client_.emplace(address, options);
   }
   return *client_;

@@ -27,6 +27,9 @@ enum ExitCode {
 class Command {
  public:
   std::string address = "127.0.0.1:50051";
+  bool tls = false;
+  socketbroker::TlsFiles tls_files;  // any of them means TLS
+  std::string api_key_file;          // else SOCKET_BROKER_API_KEY
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
   std::string output = "table";
 
@@ -35,7 +38,8 @@ class Command {
 
   bool json() const { return output == "json"; }
 
-  // Made at first use: parsing must not need a broker.
+  // Made at first use: parsing must not need a broker. Throws
+  // CLI::ValidationError for a file that cannot be read.
   socketbroker::Client& client();
 
   // Says on stderr why a call failed and returns the exit code for it.
@@ -61,6 +65,7 @@ void AddClose(CLI::App& app, Command& command);
 void AddRevocations(CLI::App& app, Command& command);
 void AddSend(CLI::App& app, Command& command);
 void AddCompletion(CLI::App& app, Command& command);
+void AddKeygen(CLI::App& app, Command& command);
 
 // Parts of `connections` that have files of their own.
 void AddWatch(CLI::App& connections, Command& command);

@@ -18,7 +18,7 @@ using google::protobuf::util::TimeUtil;
 constexpr std::chrono::hours kMaxTimeout(24 * 365);
 
 constexpr char kFooter[] = R"(
---address, --timeout and --output may stand behind any command.
+--address, --timeout, --output and those of TLS and keys may stand behind any command.
 
 Exit codes:
   0  done
@@ -31,10 +31,27 @@ Exit codes:
 void AddProgramOptions(CLI::App& app, Command& command) {
   app.set_version_flag("--version", "brokerctl " BROKERCTL_VERSION);
   app.add_option("--address", command.address,
-                 "Where the broker listens for gRPC")
+                 "Where the broker listens for gRPC, such as "
+                 "unix:/run/socket-broker.sock")
       ->envname("SOCKET_BROKER_ADDRESS")
       ->capture_default_str()
       ->type_name("HOST:PORT");
+  app.add_flag("--tls", command.tls,
+               "Connect with TLS; --ca, --cert and --key do so, too");
+  const auto file = [&app](const char* option, const char* variable,
+                           std::string& to, const char* description) {
+    return app.add_option(option, to, description)
+        ->envname(variable)
+        ->type_name("FILE");
+  };
+  file("--ca", "SOCKET_BROKER_CA", command.tls_files.ca,
+       "PEM: who signs the broker's certificate; without it the system's");
+  file("--cert", "SOCKET_BROKER_CERT", command.tls_files.certificate,
+       "PEM: the certificate to show (mTLS)");
+  file("--key", "SOCKET_BROKER_KEY", command.tls_files.private_key,
+       "PEM: the private key of --cert");
+  file("--api-key-file", "SOCKET_BROKER_API_KEY_FILE", command.api_key_file,
+       "The API key, in its first line; else SOCKET_BROKER_API_KEY has it");
   app.add_option_function<std::string>(
          "--timeout",
          [&command](const std::string& text) {
@@ -105,6 +122,7 @@ int Run(int argc, char** argv) {
   AddClose(app, command);
   AddRevocations(app, command);
   AddSend(app, command);
+  AddKeygen(app, command);
   AddCompletion(app, command);
   try {
     app.parse(argc, argv);
@@ -113,7 +131,12 @@ int Run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return Refuse(app, error);
   }
-  return command.action();
+  try {
+    return command.action();
+  } catch (const CLI::ValidationError& error) {
+    std::cerr << "brokerctl: " << error.what() << "\n";
+    return kUsage;
+  }
 }
 
 }  // namespace

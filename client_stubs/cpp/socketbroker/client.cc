@@ -4,6 +4,9 @@
 
 #include <grpcpp/create_channel.h>
 
+#include <fstream>
+#include <ios>
+#include <sstream>
 #include <utility>
 
 namespace socketbroker {
@@ -18,7 +21,33 @@ bool IsEpochOutdated(const grpc::Status& status) {
   return reason == "CREDENTIAL_REVOKED" || reason == "EPOCH_TOO_OLD";
 }
 
+bool ReadFile(const std::string& file, std::string* text, std::string* error) {
+  if (file.empty()) return true;
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream content;
+  if (in) content << in.rdbuf();
+  *text = content.str();
+  if (in && !text->empty()) return true;
+  *error = file + " cannot be read, or is empty";
+  return false;
+}
+
 }  // namespace
+
+std::shared_ptr<grpc::ChannelCredentials> TlsFromFiles(const TlsFiles& files,
+                                                       std::string* error) {
+  if (files.certificate.empty() != files.private_key.empty()) {
+    *error = "a certificate and its private key go together";
+    return nullptr;
+  }
+  grpc::SslCredentialsOptions options;
+  if (!ReadFile(files.ca, &options.pem_root_certs, error) ||
+      !ReadFile(files.certificate, &options.pem_cert_chain, error) ||
+      !ReadFile(files.private_key, &options.pem_private_key, error)) {
+    return nullptr;
+  }
+  return grpc::SslCredentials(options);
+}
 
 ConnectionWatch::~ConnectionWatch() {
   Cancel();
@@ -81,6 +110,9 @@ void Client::Prepare(const CallOptions& options,
   context->set_wait_for_ready(options_.wait_for_ready);
   if (options.deadline) {
     context->set_deadline(std::chrono::system_clock::now() + *options.deadline);
+  }
+  if (!options_.api_key.empty()) {
+    context->AddMetadata("authorization", "Bearer " + options_.api_key);
   }
   if (options_.prepare) options_.prepare(*context);
 }

@@ -39,13 +39,30 @@ struct ClientOptions {
   // DEADLINE_EXCEEDED. Off: it fails with UNAVAILABLE as soon as an attempt to
   // connect has failed.
   bool wait_for_ready = true;
-  // How to connect, such as grpc::SslCredentials(). Null: in plain text, which
-  // is for the loopback interface.
+  // How to connect, such as TlsFromFiles(). Null: in plain text, which is for
+  // the loopback interface and Unix-domain sockets.
   std::shared_ptr<grpc::ChannelCredentials> credentials;
+  // Sent with every call: without TLS in plain text. Empty: none.
+  std::string api_key;
   // Called for every call before it starts, from the thread that makes it: the
-  // place to add an API key to the metadata. May be null.
+  // place to add something to the metadata. May be null.
   std::function<void(grpc::ClientContext&)> prepare;
 };
+
+// PEM files; each may be empty.
+struct TlsFiles {
+  // The authorities that the broker's certificate must come from. Empty: those
+  // that the system trusts.
+  std::string ca;
+  // What the caller proves itself with, where the broker asks for it (mTLS).
+  // Both or none.
+  std::string certificate;
+  std::string private_key;
+};
+
+// For ClientOptions. Null when a file cannot be read; `error` says which.
+std::shared_ptr<grpc::ChannelCredentials> TlsFromFiles(const TlsFiles& files,
+                                                       std::string* error);
 
 // What one call does differently.
 struct CallOptions {

@@ -4,6 +4,7 @@ That is a deadline on each call, waiting for the connection, and the epochs that
 make a binding safe against a revocation that comes meanwhile.
 """
 
+import pathlib
 import threading
 from typing import Callable, Iterable, Iterator, Optional, Tuple
 
@@ -20,6 +21,25 @@ _EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD")
 
 Metadata = Callable[[], Iterable[Tuple[str, str]]]
 Verify = Callable[[], connection_pb2.Identity]
+
+
+def tls_from_files(
+    ca: Optional[str] = None, certificate: Optional[str] = None, private_key: Optional[str] = None
+) -> grpc.ChannelCredentials:
+    """The credentials of a Client that connects with TLS.
+
+    Args:
+      ca: a PEM file with the authorities that the broker's certificate must come
+        from. None: those that gRPC brings.
+      certificate, private_key: PEM files that the caller proves itself with,
+        where the broker asks for it (mTLS). Both or none.
+    """
+    if (certificate is None) != (private_key is None):
+        raise ValueError("certificate and private_key go together")
+    ca_pem, key_pem, certificate_pem = (
+        None if file is None else pathlib.Path(file).read_bytes() for file in (ca, private_key, certificate)
+    )
+    return grpc.ssl_channel_credentials(ca_pem, key_pem, certificate_pem)
 
 
 class ConnectionWatch:
@@ -69,21 +89,24 @@ class Client:
         timeout: float = _DEFAULT_TIMEOUT,
         wait_for_ready: bool = True,
         credentials: Optional[grpc.ChannelCredentials] = None,
+        api_key: Optional[str] = None,
         metadata: Optional[Metadata] = None,
     ):
         """Does not connect yet.
 
         Args:
-          target: what gRPC takes: "127.0.0.1:50051", "dns:///broker:50051".
+          target: what gRPC takes: "127.0.0.1:50051", "dns:///broker:50051",
+            "unix:/run/socket-broker.sock".
           timeout: seconds that a call may take, the wait for the connection
             included. A watch has none.
           wait_for_ready: a call waits for the connection until its timeout, and
             fails then with DEADLINE_EXCEEDED; else it fails with UNAVAILABLE as
             soon as an attempt to connect has failed.
-          credentials: how to connect, such as grpc.ssl_channel_credentials().
-            None: in plain text, which is for the loopback interface.
-          metadata: called for every call: what to add to its metadata, such as
-            an API key.
+          credentials: how to connect, such as `tls_from_files()`. None: in
+            plain text, which is for the loopback interface and Unix-domain
+            sockets.
+          api_key: sent with every call; without TLS in plain text.
+          metadata: called for every call: what to add to its metadata.
         """
         if credentials is None:
             self._channel = grpc.insecure_channel(target)
@@ -92,6 +115,7 @@ class Client:
         self._stub = socket_broker_pb2_grpc.SocketBrokerStub(self._channel)
         self._timeout = timeout
         self._wait_for_ready = wait_for_ready
+        self._authorization = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
         self._metadata = metadata
         self._mutex = threading.Lock()
         self._newest_epoch = 0
@@ -263,7 +287,9 @@ class Client:
         return self._call(self._stub.GetBrokerInfo, request, timeout)
 
     def _start(self, method, request, timeout):
-        metadata = tuple(self._metadata()) if self._metadata is not None else ()
+        metadata = self._authorization
+        if self._metadata is not None:
+            metadata += tuple(self._metadata())
         return method(request, timeout=timeout, wait_for_ready=self._wait_for_ready, metadata=metadata)
 
     def _call(self, method, request, timeout):

@@ -51,6 +51,21 @@ def test_takes_a_timeout_for_one_call(broker, client):
     assert broker.time_remaining > 3000
 
 
+def test_sends_the_api_key_with_every_call(broker):
+    with socketbroker.Client(broker.address, api_key="k2", metadata=lambda: [("x-more", "1")]) as client:
+        client.get_broker_info(pb.GetBrokerInfoRequest())
+        assert (broker.metadata["authorization"], broker.metadata["x-more"]) == ("Bearer k2", "1")
+        list(client.publish(iter([])))
+    assert broker.metadata["authorization"] == "Bearer k2"
+
+
+def test_tls_from_files_wants_both_halves(tmp_path):
+    with pytest.raises(ValueError, match="together"):
+        socketbroker.tls_from_files(certificate="cert.pem")
+    with pytest.raises(FileNotFoundError):
+        socketbroker.tls_from_files(ca=str(tmp_path / "none.pem"))
+
+
 def test_adds_metadata_to_every_call(broker):
     with socketbroker.Client(broker.address, metadata=lambda: [("authorization", "Bearer k1")]) as client:
         client.send(pb.SendRequest())

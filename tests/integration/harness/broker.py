@@ -46,11 +46,14 @@ def identity(account=None, *, session=None, token=None, labels=None, groups=(), 
 class Broker:
     """Starts the broker on ports of its own and waits until it says it is up."""
 
-    def __init__(self, folder, *arguments, config=None, ready=True, use_tls=tls.EVERYWHERE):
+    def __init__(self, folder, *arguments, config=None, ready=True, use_tls=tls.EVERYWHERE, api_key=None,
+                 credentials=None):
         self._folder = pathlib.Path(folder)
         self._numbers = itertools.count(1)
         self._sockets = []
         self._client = None
+        self._clients = []
+        self._api_key, self._credentials = api_key, credentials  # of its own client
         self.config_file = self._folder / "broker.yaml"
         command = [BINARY]
         if config is not None:
@@ -121,8 +124,14 @@ class Broker:
     @property
     def client(self):
         if self._client is None:
-            self._client = Client(self.control)
+            self._client = self.client_with(self._api_key, self._credentials)
         return self._client
+
+    def client_with(self, api_key=None, credentials=None, target=None):
+        """A client that proves itself so."""
+        client = Client(target or self.control, api_key=api_key, credentials=credentials)
+        self._clients.append(client)
+        return client
 
     @property
     def websocket_port(self):
@@ -253,8 +262,8 @@ class Broker:
         """Ends it as an operator would, and returns the exit code."""
         for socket in self._sockets:
             socket.abort()
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients:
+            client.close()
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         try:
