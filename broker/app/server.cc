@@ -50,6 +50,7 @@ Server::Server(ServerOptions options)
 Server::~Server() {
   // Outermost first: nothing may call into what is gone already.
   if (admin_) admin_->Stop();
+  memory_.reset();
   if (control_) control_->Shutdown(absl::ZeroDuration());
   websocket_.Stop();
 }
@@ -59,7 +60,7 @@ std::string Server::websocket_address() const {
 }
 
 std::string Server::control_address() const {
-  return HostPort(options_.control.address, control_->port());
+  return HostPort(options_.control.address, control_->server()->port());
 }
 
 std::string Server::admin_address() const {
@@ -80,9 +81,16 @@ absl::Status Server::Start() {
   facts.websocket_address = websocket_address();
   facts.websocket_tls = websocket_tls();
   facts.admin_address = admin_address();
-  control_ = std::make_unique<ControlServer>(*hub_, options_.control, facts);
+  control_ = std::make_unique<ControlSupervisor>(
+      options_.control.address, options_.control.port,
+      [this, facts](uint16_t port) {
+        ControlServer::Options control = options_.control;
+        control.port = port;
+        return std::make_unique<ControlServer>(*hub_, control, facts);
+      });
   BROKER_RETURN_IF_ERROR(control_->Start());
   websocket_.Start(hub_->shards());
+  memory_ = std::make_unique<MemoryMonitor>(*hub_);
   if (admin_) admin_->Serve();
   return absl::OkStatus();
 }
@@ -139,12 +147,14 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
     snapshot.shards.push_back(&shard->stats());
   snapshot.sockets = hub_->shards().front()->caps().sockets();
   snapshot.epoch = hub_->epoch();
+  snapshot.memory = hub_->memory();
+  snapshot.control_restarts = control_->restarts();
   if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;
   snapshot.namespaces = Wait<Counts>([this](Done<Counts> done) {
                           hub_->CountByNamespace(std::move(done));
                         }).value_or(Counts());
-  for (const RpcStats::Row& row : control_->stats().Snapshot()) {
+  for (const RpcStats::Row& row : control_->server()->stats().Snapshot()) {
     snapshot.rpcs.push_back({row.method, row.code, row.count});
   }
   return broker::CollectMetrics(snapshot);
@@ -154,7 +164,7 @@ std::string Server::StatusJson() {
   using Response = socketbroker::v1::GetBrokerInfoResponse;
   const std::optional<Response> info =
       Wait<Response>([this](Done<Response> done) {
-        control_->GetBrokerInfo(std::move(done));
+        control_->server()->GetBrokerInfo(std::move(done));
       });
   std::string json;
   google::protobuf::util::JsonPrintOptions options;

@@ -12,7 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "broker/admin/admin_server.h"
+#include "broker/app/memory.h"
 #include "broker/control/server.h"
+#include "broker/control/supervisor.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/settings.h"
 #include "broker/ws/server.h"
@@ -62,7 +64,8 @@ class Server {
   std::atomic<int64_t> certificate_expires_{0};  // Unix time; with TLS only
   WsServer websocket_;
   std::unique_ptr<Hub> hub_;
-  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<ControlSupervisor> control_;
+  std::unique_ptr<MemoryMonitor> memory_;
   std::unique_ptr<AdminServer> admin_;
 };
 
