@@ -124,6 +124,9 @@ void CollectSockets(const MetricsSnapshot& s, Families& out) {
   out.Counter("tls_failures_total",
               "Sockets closed because their TLS handshake failed.")
       .Add(Sum(s.shards, &ShardStats::tls_failures));
+  out.Counter("connections_shed_total",
+              "Connections closed for want of memory.")
+      .Add(Sum(s.shards, &ShardStats::connections_shed));
   out.Counter("closes_total",
               "Connections closed, by close code; 1006 is none.");
   for (const auto& [code, count] : Sum(s.shards, &ShardStats::closes)) {
@@ -195,6 +198,17 @@ std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
       .Add(static_cast<double>(snapshot.shards.size()));
   out.Gauge("epoch", "The number of the newest revocation.")
       .Add(snapshot.epoch);
+  out.Gauge("memory_resident_bytes", "Resident memory of the process.")
+      .Add(snapshot.memory.resident_bytes);
+  out.Gauge("memory_limit_bytes", "What it may have; 0 is no limit.")
+      .Add(snapshot.memory.limit_bytes);
+  out.Gauge("memory_level",
+            "0: enough memory; 1: handshakes are refused; 2: the slowest "
+            "connections are closed.")
+      .Add(static_cast<double>(snapshot.memory.level));
+  out.Counter("control_restarts_total",
+              "How often the gRPC listener had died and was built again.")
+      .Add(snapshot.control_restarts);
   if (snapshot.certificate_expires) {
     out.Gauge("certificate_expiry_timestamp_seconds",
               "When the certificate for clients expires, in Unix time.")

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/hub/memory_status.h"
 #include "broker/hub/stats.h"
 #include "broker/registry/registry.h"
 
@@ -29,7 +30,9 @@ struct MetricsSnapshot {
   std::vector<const ShardStats*> shards;
   uint64_t sockets = 0;
   uint64_t epoch = 0;
-  const JournalStats* journal = nullptr;       // null: none
+  const JournalStats* journal = nullptr;  // null: none
+  MemoryStatus memory;
+  uint64_t control_restarts = 0;
   std::optional<int64_t> certificate_expires;  // Unix time
   std::map<std::string, Registry::Counts> namespaces;
   std::vector<RpcStatsSnapshot> rpcs;

@@ -40,6 +40,9 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
   out.soft_outbox_bytes = e.soft_outbox_bytes();
   out.soft_outbox_time = ToMilliseconds(e.soft_outbox_time());
   out.pending_timeout = ToMilliseconds(e.pending_timeout());
+  out.allow_missing_origin = e.allow_missing_origin();
+  out.max_messages_per_second = e.max_messages_per_second();
+  out.max_bytes_per_second = e.max_bytes_per_second();
   return out;
 }
 
@@ -54,6 +57,14 @@ Limits ToLimits(const v1::Limits& limits) {
   out.ping_interval = ToMilliseconds(limits.ping_interval());
   out.pong_timeout = ToMilliseconds(limits.pong_timeout());
   out.max_pings_per_second = limits.max_pings_per_second();
+  out.account_policy =
+      limits.account_policy() == v1::ACCOUNT_POLICY_EVICT_OLDEST
+          ? AccountPolicy::kEvictOldest
+          : AccountPolicy::kRefuse;
+  out.max_connections_per_namespace = limits.max_connections_per_namespace();
+  out.max_ticket_misses_per_minute = limits.max_ticket_misses_per_minute();
+  out.message_timeout = ToMilliseconds(limits.message_timeout());
+  out.max_memory_bytes = limits.max_memory_bytes();
   return out;
 }
 
@@ -78,7 +89,7 @@ absl::StatusOr<Config> LoadConfig(const ConfigSources& sources) {
   // A value that was not understood would be reported as its default.
   BROKER_RETURN_IF_ERROR(AsStatus(faults));
 
-  FillDefaults(sources.descriptor_limit, config);
+  FillDefaults(sources.descriptor_limit, sources.memory_limit, config);
   CheckConfig(config, sources.descriptor_limit, faults);
   BROKER_RETURN_IF_ERROR(AsStatus(faults));
   return config;
@@ -123,6 +134,7 @@ void KeepUntilRestart(const Config& running, Config& loaded) {
   if (websocket.has_tls() && loaded.websocket().has_tls()) {
     *websocket.mutable_tls() = loaded.websocket().tls();
   }
+  *websocket.mutable_trusted_proxies() = loaded.websocket().trusted_proxies();
   *loaded.mutable_websocket() = websocket;
   v1::Control control = running.control();
   // The files may be others; whether there is TLS, and of clients, stays.
@@ -151,6 +163,9 @@ SettingsPtr ToSettings(const Config& config) {
   settings->revocation_retention =
       absl::FromChrono(ToMilliseconds(config.revocations().retention()));
   settings->loopback_listener = IsLoopback(config.websocket().address());
+  for (const std::string& proxy : config.websocket().trusted_proxies()) {
+    settings->trusted_proxies.push_back(*IpNetwork::Parse(proxy));
+  }
   return settings;
 }
 

@@ -29,6 +29,7 @@ struct ConfigSources {
   std::vector<std::pair<std::string, std::string>> environment;  // name, value
   std::vector<Assignment> flags;
   uint64_t descriptor_limit = 0;
+  uint64_t memory_limit = 0;  // of the cgroup; 0: there is none
 };
 
 // Complete and valid: defaults are filled in. INVALID_ARGUMENT has one line for

@@ -42,9 +42,18 @@ void FillEndpoint(v1::Endpoint& e) {
   }
   if (!e.has_soft_outbox_time()) *e.mutable_soft_outbox_time() = Seconds(10);
   if (!e.has_pending_timeout()) *e.mutable_pending_timeout() = Seconds(10);
+  if (!e.has_allow_missing_origin()) {
+    const auto& origins = e.allowed_origins();
+    e.set_allow_missing_origin(origins.empty() ||
+                               std::find(origins.begin(), origins.end(), "*") !=
+                                   origins.end());
+  }
+  if (!e.has_max_messages_per_second()) e.set_max_messages_per_second(0);
+  if (!e.has_max_bytes_per_second()) e.set_max_bytes_per_second(0);
 }
 
-void FillLimits(uint64_t descriptor_limit, v1::Limits& limits) {
+void FillLimits(uint64_t descriptor_limit, uint64_t memory_limit,
+                v1::Limits& limits) {
   if (!limits.has_max_connections()) {
     const uint64_t room = descriptor_limit > kReservedDescriptors
                               ? descriptor_limit - kReservedDescriptors
@@ -69,11 +78,25 @@ void FillLimits(uint64_t descriptor_limit, v1::Limits& limits) {
   }
   if (!limits.has_pong_timeout()) *limits.mutable_pong_timeout() = Seconds(10);
   if (!limits.has_max_pings_per_second()) limits.set_max_pings_per_second(10);
+  if (!limits.has_account_policy()) {
+    limits.set_account_policy(v1::ACCOUNT_POLICY_REFUSE);
+  }
+  if (!limits.has_max_connections_per_namespace()) {
+    limits.set_max_connections_per_namespace(0);
+  }
+  if (!limits.has_max_ticket_misses_per_minute()) {
+    limits.set_max_ticket_misses_per_minute(600);
+  }
+  if (!limits.has_message_timeout()) {
+    *limits.mutable_message_timeout() = Seconds(50);
+  }
+  if (!limits.has_max_memory_bytes()) limits.set_max_memory_bytes(memory_limit);
 }
 
 }  // namespace
 
-void FillDefaults(uint64_t descriptor_limit, Config& config) {
+void FillDefaults(uint64_t descriptor_limit, uint64_t memory_limit,
+                  Config& config) {
   FillListener(8080, *config.mutable_websocket());
   if (config.websocket().has_tls() &&
       !config.websocket().tls().has_min_version()) {
@@ -95,7 +118,7 @@ void FillDefaults(uint64_t descriptor_limit, Config& config) {
     endpoint.add_ways(v1::WAY_MANUAL);
   }
   for (v1::Endpoint& e : *config.mutable_endpoints()) FillEndpoint(e);
-  FillLimits(descriptor_limit, *config.mutable_limits());
+  FillLimits(descriptor_limit, memory_limit, *config.mutable_limits());
   if (config.shards() == 0) {
     config.set_shards(
         std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, 256));

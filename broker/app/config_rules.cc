@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "broker/app/config_callers.h"
 #include "broker/app/ip_address.h"
+#include "broker/core/ip_network.h"
 #include "broker/core/quoted.h"
 #include "broker/hub/settings.h"
 
@@ -23,6 +24,10 @@ namespace {
 namespace v1 = ::socketbroker::config::v1;
 
 constexpr uint64_t kMaxOutboxBytes = 1 << 30;
+constexpr uint64_t kLeastMemoryBytes = 64 << 20;
+constexpr uint64_t kMaxMessagesPerSecond = 1'000'000;
+constexpr uint64_t kMaxBytesPerSecond = 1 << 30;
+constexpr int kMaxProxies = 64;
 
 bool AllOf(absl::string_view text, absl::string_view punctuation, bool upper) {
   for (const char c : text) {
@@ -157,8 +162,26 @@ class Checker {
     }
   }
 
+  void CheckProxies() {
+    const auto& proxies = config_.websocket().trusted_proxies();
+    if (proxies.size() > kMaxProxies) {
+      Fault("websocket.trusted_proxies",
+            absl::StrCat(proxies.size(), " proxies; allowed are at most ",
+                         kMaxProxies));
+    }
+    for (int i = 0; i < proxies.size(); ++i) {
+      if (IpNetwork::Parse(proxies[i])) continue;
+      Fault(absl::StrCat("websocket.trusted_proxies[", i, "]"),
+            absl::StrCat(Quoted(proxies[i]),
+                         " is no IP address and no network; allowed is one "
+                         "such as 192.0.2.1, 10.0.0.0/8 or fd00::/8, without "
+                         "bits behind the prefix"));
+    }
+  }
+
   void CheckListeners() {
     CheckListener("websocket", config_.websocket(), false);
+    CheckProxies();
     if (config_.websocket().has_tls()) {
       CheckTls("websocket.tls", config_.websocket().tls());
     }
@@ -244,6 +267,10 @@ class Checker {
             absl::Milliseconds(100), absl::Hours(1));
       Range(at + "pending_timeout", e.pending_timeout(),
             absl::Milliseconds(100), absl::Hours(1));
+      Range(at + "max_messages_per_second", e.max_messages_per_second(), 0,
+            kMaxMessagesPerSecond);
+      Range(at + "max_bytes_per_second", e.max_bytes_per_second(), 0,
+            kMaxBytesPerSecond);
     }
   }
 
@@ -302,12 +329,23 @@ class Checker {
                          descriptor_limit_ - kReservedDescriptors));
     }
     Range("limits.max_header_bytes", limits.max_header_bytes(), 1024, 65536);
+    Range("limits.max_ticket_misses_per_minute",
+          limits.max_ticket_misses_per_minute(), 0, 60'000);
+    if (limits.max_memory_bytes() != 0 &&
+        limits.max_memory_bytes() < kLeastMemoryBytes) {
+      Fault("limits.max_memory_bytes",
+            absl::StrCat(limits.max_memory_bytes(),
+                         " is out of range; allowed are 0, for no limit, and ",
+                         kLeastMemoryBytes, " or more"));
+    }
     Range("limits.max_pings_per_second", limits.max_pings_per_second(), 0,
           10'000);
     const absl::Duration least = absl::Milliseconds(100);
     Range("limits.handshake_timeout", limits.handshake_timeout(), least,
           absl::Minutes(1));
     Range("limits.ping_interval", limits.ping_interval(), least,
+          absl::Hours(1));
+    Range("limits.message_timeout", limits.message_timeout(), absl::Seconds(1),
           absl::Hours(1));
     Range("limits.pong_timeout", limits.pong_timeout(), least,
           absl::Minutes(5));

@@ -18,8 +18,10 @@ using socketbroker::config::v1::Config;
 // Below the descriptor limit, for all that is no client's socket.
 inline constexpr uint64_t kReservedDescriptors = 512;
 
-// Fills in what is left out. `descriptor_limit` is this process's.
-void FillDefaults(uint64_t descriptor_limit, Config& config);
+// Fills in what is left out. The limits are this process's; `memory_limit` is 0
+// when there is none.
+void FillDefaults(uint64_t descriptor_limit, uint64_t memory_limit,
+                  Config& config);
 
 // Of a configuration with its defaults filled in. Every fault names the key,
 // the value, and what is allowed.

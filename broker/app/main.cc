@@ -17,6 +17,7 @@
 #include "broker/app/config.h"
 #include "broker/app/config_callers.h"
 #include "broker/app/descriptors.h"
+#include "broker/app/memory.h"
 #include "broker/app/server.h"
 #include "broker/control/audit.h"
 #include "broker/core/log.h"
@@ -199,6 +200,7 @@ int Main(const std::vector<std::string>& arguments) {
   sources.environment = ReadEnvironment();
   sources.flags = line->assignments;
   sources.descriptor_limit = RaiseDescriptorLimit();
+  sources.memory_limit = CgroupMemoryLimit("/");
   absl::StatusOr<Config> config = LoadConfig(sources);
   if (!config.ok()) return Fail(config.status());
   absl::StatusOr<Certificates> certificates = LoadCertificates(*config);

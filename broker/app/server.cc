@@ -57,6 +57,7 @@ Server::Server(ServerOptions options)
 Server::~Server() {
   // Outermost first: nothing may call into what is gone already.
   if (admin_) admin_->Stop();
+  memory_.reset();
   if (control_) control_->Shutdown(absl::ZeroDuration());
   websocket_.Stop();
 }
@@ -65,7 +66,9 @@ std::string Server::websocket_address() const {
   return HostPort(options_.websocket.address, websocket_.port());
 }
 
-std::string Server::control_address() const { return control_->address(); }
+std::string Server::control_address() const {
+  return control_->server()->address();
+}
 
 std::string Server::admin_address() const {
   return admin_ ? HostPort(options_.admin_address, admin_->port()) : "";
@@ -98,10 +101,19 @@ absl::Status Server::Start() {
   facts.websocket_tls = websocket_tls();
   facts.admin_address = admin_address();
   facts.durable_revocations = journal_ != nullptr;
-  control_ = std::make_unique<ControlServer>(*hub_, access_, control_tls_.get(),
-                                             options_.control, facts);
+  // One listener is watched: the other dies with it, of the same cause.
+  const ControlServer::Options& control = options_.control;
+  control_ = std::make_unique<ControlSupervisor>(
+      control.tcp ? control.address : "unix:" + control.unix_socket,
+      control.port, [this, facts](uint16_t port) {
+        ControlServer::Options options = options_.control;
+        options.port = port;
+        return std::make_unique<ControlServer>(
+            *hub_, access_, control_tls_.get(), options, facts);
+      });
   BROKER_RETURN_IF_ERROR(control_->Start());
   websocket_.Start(hub_->shards());
+  memory_ = std::make_unique<MemoryMonitor>(*hub_);
   if (admin_) admin_->Serve();
   return absl::OkStatus();
 }
@@ -162,12 +174,14 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
   snapshot.sockets = hub_->shards().front()->caps().sockets();
   snapshot.epoch = hub_->epoch();
   if (journal_ != nullptr) snapshot.journal = &journal_->stats();
+  snapshot.memory = hub_->memory();
+  snapshot.control_restarts = control_->restarts();
   if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;
   snapshot.namespaces = Wait<Counts>([this](Done<Counts> done) {
                           hub_->CountByNamespace(std::move(done));
                         }).value_or(Counts());
-  for (const RpcStats::Row& row : control_->stats().Snapshot()) {
+  for (const RpcStats::Row& row : control_->server()->stats().Snapshot()) {
     snapshot.rpcs.push_back({row.method, row.code, row.count});
   }
   return broker::CollectMetrics(snapshot);
@@ -177,7 +191,7 @@ std::string Server::StatusJson() {
   using Response = socketbroker::v1::GetBrokerInfoResponse;
   const std::optional<Response> info =
       Wait<Response>([this](Done<Response> done) {
-        control_->GetBrokerInfo(std::move(done));
+        control_->server()->GetBrokerInfo(std::move(done));
       });
   std::string json;
   google::protobuf::util::JsonPrintOptions options;

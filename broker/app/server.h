@@ -12,7 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "broker/admin/admin_server.h"
+#include "broker/app/memory.h"
 #include "broker/control/server.h"
+#include "broker/control/supervisor.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/settings.h"
 #include "broker/journal/file_journal.h"
@@ -77,7 +79,8 @@ class Server {
   // Of every gRPC server, should one follow another.
   Access access_;
   std::unique_ptr<ControlTls> control_tls_;
-  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<ControlSupervisor> control_;
+  std::unique_ptr<MemoryMonitor> memory_;
   std::unique_ptr<AdminServer> admin_;
 };
 

@@ -14,6 +14,23 @@ void SetLimits(const Settings& settings, v1::BrokerLimits& out) {
   out.set_max_connections_per_address(limits.max_connections_per_address);
   out.set_max_connections_per_account(limits.max_connections_per_account);
   out.set_max_pending_connections(limits.max_pending_connections);
+  out.set_max_connections_per_namespace(limits.max_connections_per_namespace);
+}
+
+void SetMemory(const MemoryStatus& memory, v1::MemoryInfo& out) {
+  switch (memory.level) {
+    case MemoryLevel::kNormal:
+      out.set_level(v1::MEMORY_LEVEL_NORMAL);
+      break;
+    case MemoryLevel::kSoft:
+      out.set_level(v1::MEMORY_LEVEL_SOFT);
+      break;
+    case MemoryLevel::kHard:
+      out.set_level(v1::MEMORY_LEVEL_HARD);
+      break;
+  }
+  out.set_resident_bytes(memory.resident_bytes);
+  out.set_limit_bytes(memory.limit_bytes);
 }
 
 }  // namespace
@@ -44,6 +61,7 @@ void GetBrokerInfo(Hub& hub, const Caller& caller, const BrokerFacts& facts,
     out->set_max_outbox_bytes(e.max_outbox_bytes);
   }
   SetLimits(*settings, *response.mutable_limits());
+  SetMemory(hub.memory(), *response.mutable_memory());
   hub.CountByNamespace(
       [response = std::move(response), done = std::move(done)](
           absl::StatusOr<std::map<std::string, Registry::Counts>>

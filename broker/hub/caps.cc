@@ -1,7 +1,5 @@
 #include "broker/hub/caps.h"
 
-#include "absl/strings/str_cat.h"
-
 namespace broker {
 namespace {
 
@@ -11,34 +9,44 @@ void Leave(internal::Holders& holders, internal::Holders::value_type* key) {
 
 }  // namespace
 
-SocketLease Caps::OpenSocket(const std::string& address,
-                             SocketOverload& overload) {
+SocketLease Caps::OpenSocket(SocketOverload& overload) {
   MutexLock lock(mu_);
   if (sockets_ >= limits_.max_connections + kRefusalHeadroom) return {};
-  Holders::value_type& of_address = *by_address_.try_emplace(address).first;
-  overload = SocketOverload::kNone;
-  if (sockets_ >= limits_.max_connections) {
-    overload = SocketOverload::kTotal;
-  } else if (limits_.max_connections_per_address != 0 &&
-             of_address.second >= limits_.max_connections_per_address) {
-    overload = SocketOverload::kAddress;
-  }
+  overload = sockets_ >= limits_.max_connections ? SocketOverload::kTotal
+                                                 : SocketOverload::kNone;
   ++sockets_;
-  ++of_address.second;
-  return Socket(this, &of_address);
+  return Socket(this, nullptr);
 }
 
-AccountLease Caps::JoinAccount(absl::string_view ns,
-                               absl::string_view account_id) {
-  std::string key = absl::StrCat(ns, absl::string_view("\0", 1), account_id);
+SocketLease Caps::OpenSocket(const std::string& address,
+                             SocketOverload& overload) {
+  SocketLease socket = OpenSocket(overload);
+  if (!socket) return socket;
+  const SocketOverload of_address = NameClient(address, socket);
+  if (overload == SocketOverload::kNone) overload = of_address;
+  return socket;
+}
+
+SocketOverload Caps::NameClient(const std::string& address,
+                                SocketLease& socket) {
   MutexLock lock(mu_);
-  Holders::value_type& account = *by_account_.try_emplace(std::move(key)).first;
-  if (limits_.max_connections_per_account != 0 &&
-      account.second >= limits_.max_connections_per_account) {
+  Holders::value_type& holders = *by_address_.try_emplace(address).first;
+  const uint64_t most = limits_.max_connections_per_address;
+  const bool full = most != 0 && holders.second >= most;
+  ++holders.second;
+  socket.SetKey(&holders);
+  return full ? SocketOverload::kAddress : SocketOverload::kNone;
+}
+
+NamespaceLease Caps::JoinNamespace(const std::string& ns) {
+  MutexLock lock(mu_);
+  Holders::value_type& holders = *by_namespace_.try_emplace(ns).first;
+  if (limits_.max_connections_per_namespace != 0 &&
+      holders.second >= limits_.max_connections_per_namespace) {
     return {};
   }
-  ++account.second;
-  return Account(this, &account);
+  ++holders.second;
+  return Namespace(this, &holders);
 }
 
 PendingLease Caps::JoinPending() {
@@ -64,12 +72,12 @@ uint64_t Caps::sockets() const {
 void Caps::CloseSocket(Holders::value_type* address) {
   MutexLock lock(mu_);
   --sockets_;
-  Leave(by_address_, address);
+  if (address != nullptr) Leave(by_address_, address);
 }
 
-void Caps::LeaveAccount(Holders::value_type* account) {
+void Caps::LeaveNamespace(Holders::value_type* ns) {
   MutexLock lock(mu_);
-  Leave(by_account_, account);
+  Leave(by_namespace_, ns);
 }
 
 void Caps::LeavePending(Holders::value_type*) {

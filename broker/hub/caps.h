@@ -1,5 +1,6 @@
-// Caps: how many sockets, pending connections and connections of an account
-// there are, over all shards, and leases that give each place back.
+// Caps: how many sockets, connections of a namespace and pending connections
+// there are, over all shards, and leases that give each place back. Those of an
+// account: AccountPlaces.
 //
 // Thread-safe: it is shared by the shards, and therefore locked.
 
@@ -42,6 +43,8 @@ class Lease {
   ~Lease() { Release(); }
 
   explicit operator bool() const { return caps_ != nullptr; }
+  // The key, given later than the place.
+  void SetKey(Holders::value_type* key) { key_ = key; }
   void Release() {
     if (caps_ != nullptr) (std::exchange(caps_, nullptr)->*kRelease)(key_);
   }
@@ -56,12 +59,12 @@ class Caps {
  private:
   using Holders = internal::Holders;
   void CloseSocket(Holders::value_type* address);
-  void LeaveAccount(Holders::value_type* account);
+  void LeaveNamespace(Holders::value_type* ns);
   void LeavePending(Holders::value_type* none);
 
  public:
   using Socket = internal::Lease<&Caps::CloseSocket>;
-  using Account = internal::Lease<&Caps::LeaveAccount>;
+  using Namespace = internal::Lease<&Caps::LeaveNamespace>;
   using Pending = internal::Lease<&Caps::LeavePending>;
 
   // Beyond max_connections so many sockets more are let in, to be answered 503
@@ -74,10 +77,14 @@ class Caps {
   // when there is not even room for a refusal: close it at once. Else
   // `overload` says whether its handshake must be refused.
   Socket OpenSocket(const std::string& address, SocketOverload& overload);
+  // The same for a socket of a trusted proxy, whose client is not known yet.
+  Socket OpenSocket(SocketOverload& overload);
+  // And now it is. Once for each socket.
+  SocketOverload NameClient(const std::string& address, Socket& socket);
 
-  // For a connection of the account in the namespace, held until it is closing.
-  // Empty: the account is at its limit.
-  Account JoinAccount(absl::string_view ns, absl::string_view account_id);
+  // For a connection of the namespace, held until it is closing. Empty: the
+  // namespace is at its limit.
+  Namespace JoinNamespace(const std::string& ns);
 
   // For a pending connection. Empty: the limit is reached.
   Pending JoinPending();
@@ -91,11 +98,11 @@ class Caps {
   uint64_t sockets_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t pending_ ABSL_GUARDED_BY(mu_) = 0;
   Holders by_address_ ABSL_GUARDED_BY(mu_);
-  Holders by_account_ ABSL_GUARDED_BY(mu_);
+  Holders by_namespace_ ABSL_GUARDED_BY(mu_);
 };
 
 using SocketLease = Caps::Socket;
-using AccountLease = Caps::Account;
+using NamespaceLease = Caps::Namespace;
 using PendingLease = Caps::Pending;
 
 }  // namespace broker

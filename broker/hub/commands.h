@@ -117,4 +117,10 @@ struct ConnectionDetails {
   uint64_t outbox_bytes_peak = 0;
 };
 
+// What waits for a client.
+struct OutboxSize {
+  ConnectionId id;
+  uint64_t bytes = 0;
+};
+
 }  // namespace broker

@@ -10,6 +10,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "broker/core/identity.h"
+#include "broker/hub/account_places.h"
 #include "broker/hub/caps.h"
 #include "broker/hub/settings.h"
 
@@ -37,8 +38,9 @@ struct Handshake {
   IdentityPtr identity;  // null: it will be pending
   uint64_t arrival_epoch = 0;
   uint64_t verified_at_epoch = 0;  // of the ticket; else arrival_epoch
-  AccountLease account;            // when there is an identity
-  PendingLease pending;            // when there is none
+  NamespaceLease ns;
+  AccountLease account;  // when there is an identity
+  PendingLease pending;  // when there is none
 };
 
 struct HandshakeAnswer {

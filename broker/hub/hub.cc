@@ -28,6 +28,13 @@ Hub::Hub(absl::Span<Transport* const> transports, SettingsPtr settings,
                                               *transports_[i], settings));
     shard_pointers_.push_back(shards_.back().get());
   }
+  shared_.close_evicted = [this](uint8_t shard, std::string ns,
+                                 std::string account_id) {
+    transports_[shard]->Post([shard = shards_[shard].get(), ns = std::move(ns),
+                              account_id = std::move(account_id)] {
+      shard->CloseEvicted(ns, account_id);
+    });
+  };
 }
 
 Hub::~Hub() = default;
@@ -206,7 +213,10 @@ void Hub::Reload(SettingsPtr settings) {
     MutexLock lock(mu_);
     settings_ = settings;
   }
-  shared_.caps.SetLimits(settings->limits);
+  const Limits& limits = settings->limits;
+  shared_.caps.SetLimits(limits);
+  shared_.accounts.SetLimits(limits);
+  shared_.ticket_misses.SetLimit(limits.max_ticket_misses_per_minute);
   shared_.revocations.SetRetention(settings->revocation_retention);
   for (size_t i = 0; i < shards_.size(); ++i) {
     Post(i, [settings, shard = shards_[i].get()] { shard->Reload(settings); });

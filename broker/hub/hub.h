@@ -114,6 +114,15 @@ class Hub {
   std::shared_ptr<WatchFeed> WatchFrom(WatchSpec spec,
                                        std::vector<uint64_t> positions);
 
+  // ---- memory ----
+  // What the process has, as its monitor sees it. From kSoft on handshakes are
+  // refused.
+  void SetMemory(const MemoryStatus& memory);
+  MemoryStatus memory() const;
+  // Closes the connections with the largest outboxes, until those had so many
+  // bytes; answers how many it closed.
+  void Shed(uint64_t bytes, Done<uint64_t> done);
+
   // ---- life ----
   void Reload(SettingsPtr settings);
   // Refuses upgrades from now on; closes all connections with 1001, spread over
@@ -145,6 +154,7 @@ class Hub {
   std::vector<Shard*> shard_pointers_;
   mutable Mutex mu_;
   SettingsPtr settings_ ABSL_GUARDED_BY(mu_);
+  MemoryStatus memory_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace broker

@@ -49,7 +49,7 @@ bool IsLoopback(absl::string_view origin) {
 
 bool OriginAllowed(const std::optional<std::string>& origin,
                    const EndpointSettings& endpoint, bool loopback_listener) {
-  if (!origin) return true;
+  if (!origin) return endpoint.allow_missing_origin;
   const auto& allowed = endpoint.allowed_origins;
   if (allowed.empty()) return loopback_listener && IsLoopback(*origin);
   return std::any_of(allowed.begin(), allowed.end(),

@@ -9,9 +9,10 @@
 
 namespace broker {
 
-// Against the endpoint's list, whole string by whole string. An absent Origin
-// passes: browsers always send one. Without a list only an Origin on loopback
-// passes, and only when the listener is on loopback too.
+// Against the endpoint's list, whole string by whole string. Without a list
+// only an Origin on loopback passes, and only when the listener is on loopback
+// too. An absent one, which no browser sends, passes where the endpoint allows
+// it.
 bool OriginAllowed(const std::optional<std::string>& origin,
                    const EndpointSettings& endpoint, bool loopback_listener);
 

@@ -12,6 +12,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "broker/core/ip_network.h"
 
 namespace broker {
 
@@ -36,9 +37,10 @@ struct EndpointSettings {
   bool allow_pending = false;
   // Without a ticket the callout decides; it goes before allow_pending.
   bool allow_callout = false;
-  // Compared whole with the Origin header; "*" allows any. Empty: no Origin, or
-  // a loopback one when the listener is on loopback.
+  // Compared whole with the Origin header; "*" allows any. Empty: a loopback
+  // one when the listener is on loopback.
   std::vector<std::string> allowed_origins;
+  bool allow_missing_origin = true;
   uint64_t max_message_bytes = 1 << 20;
   // At least twice max_message_bytes.
   uint64_t max_outbox_bytes = 4 << 20;
@@ -46,19 +48,32 @@ struct EndpointSettings {
   uint64_t soft_outbox_bytes = 1 << 20;
   std::chrono::milliseconds soft_outbox_time{10'000};
   std::chrono::milliseconds pending_timeout{10'000};
+  // What one client may send in a second; 0: no limit.
+  uint64_t max_messages_per_second = 0;
+  uint64_t max_bytes_per_second = 0;
 };
+
+// What happens when an account that has as many connections as it may gets
+// another one.
+enum class AccountPolicy { kRefuse, kEvictOldest };
 
 // 0 means: no limit of its own.
 struct Limits {
   uint64_t max_connections = 10'000;  // sockets in all
   uint64_t max_connections_per_address = 0;
   uint64_t max_connections_per_account = 0;  // admitted, in one namespace
+  AccountPolicy account_policy = AccountPolicy::kRefuse;
+  uint64_t max_connections_per_namespace = 0;  // pending ones, too
   uint64_t max_pending_connections = 1'000;
+  uint64_t max_ticket_misses_per_minute = 600;  // of one client address
   uint64_t max_header_bytes = 16'000;
   std::chrono::milliseconds handshake_timeout{5'000};
   std::chrono::milliseconds ping_interval{25'000};
   std::chrono::milliseconds pong_timeout{10'000};
   uint32_t max_pings_per_second = 10;
+  // From the first byte of a message to its last.
+  std::chrono::milliseconds message_timeout{50'000};
+  uint64_t max_memory_bytes = 0;  // resident, of the process
 };
 
 struct Settings {
@@ -67,6 +82,8 @@ struct Settings {
   // How long a fence by key is remembered, at least.
   absl::Duration revocation_retention = absl::Hours(24);
   bool loopback_listener = true;
+  // Whose X-Forwarded-For says where a client connects from.
+  std::vector<IpNetwork> trusted_proxies;
 
   const EndpointSettings* FindEndpoint(absl::string_view path) const;
   // Any endpoint of the namespace: they agree on the framing. Null: there is no

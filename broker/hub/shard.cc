@@ -71,6 +71,10 @@ HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts,
   if (shared_.draining.load(std::memory_order_relaxed)) {
     return Refuse(503, "the broker is shutting down", 1);
   }
+  if (shared_.memory_level.load(std::memory_order_relaxed) !=
+      MemoryLevel::kNormal) {
+    return Refuse(503, "the broker is short of memory", 5);
+  }
   if (facts.overload == SocketOverload::kTotal) {
     return Refuse(503, "too many connections", 5);
   }
@@ -84,6 +88,7 @@ HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts,
   }
   if (!endpoint->allow_pending) return Unauthorized();
   HandshakeAnswer answer = Accept(std::move(facts), *endpoint);
+  if (answer.handshake == nullptr) return answer;
   answer.handshake->pending = shared_.caps.JoinPending();
   if (!answer.handshake->pending) {
     return Refuse(503, "too many pending connections", 5);
@@ -93,8 +98,11 @@ HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts,
 
 HandshakeAnswer Shard::Accept(HandshakeFacts facts,
                               const EndpointSettings& endpoint) {
+  NamespaceLease place = shared_.caps.JoinNamespace(endpoint.ns);
+  if (!place) return Refuse(503, "too many connections of this namespace", 5);
   HandshakeAnswer answer;
   answer.handshake = std::make_unique<Handshake>();
+  answer.handshake->ns = std::move(place);
   answer.handshake->settings = settings_;
   answer.handshake->endpoint = &endpoint;
   answer.handshake->facts = std::move(facts);
@@ -107,20 +115,33 @@ HandshakeAnswer Shard::CheckTicket(HandshakeFacts facts,
                                    const EndpointSettings& endpoint) {
   if (!endpoint.allow_ticket) return Unauthorized();
   const MonotonicTime now = shared_.clock.Monotonic();
-  std::optional<Ticket> ticket =
-      shared_.tickets.Take(*facts.ticket, endpoint.ns, facts.origin, now);
-  if (!ticket) return Unauthorized();
-  facts.ticket.reset();
+  const std::string address = facts.remote_address;
+  const int wait = shared_.ticket_misses.RetryAfter(address, now);
+  if (wait > 0) {
+    return Refuse(429, "too many bad tickets from this address", wait);
+  }
   HandshakeAnswer answer = Accept(std::move(facts), endpoint);
-  answer.handshake->identity = std::move(ticket->identity);
-  answer.handshake->verified_at_epoch = ticket->verified_at_epoch;
-  return BindHandshake(std::move(answer.handshake));
+  if (answer.handshake == nullptr) return answer;
+  HandshakeFacts& asked = answer.handshake->facts;
+  std::optional<Ticket> ticket =
+      shared_.tickets.Take(*asked.ticket, endpoint.ns, asked.origin, now);
+  if (ticket) {
+    asked.ticket.reset();
+    answer.handshake->identity = std::move(ticket->identity);
+    answer.handshake->verified_at_epoch = ticket->verified_at_epoch;
+    answer = BindHandshake(std::move(answer.handshake));
+  } else {
+    answer = Unauthorized();
+  }
+  if (answer.http_status == 401) shared_.ticket_misses.Add(address, now);
+  return answer;
 }
 
 HandshakeAnswer Shard::AskCallout(HandshakeFacts facts,
                                   const EndpointSettings& endpoint,
                                   HandshakeReply reply) {
   HandshakeAnswer answer = Accept(std::move(facts), endpoint);
+  if (answer.handshake == nullptr) return answer;
   const Handshake& asked = *answer.handshake;
   shared_.callout->Authenticate(
       asked.facts, asked.arrival_epoch,
@@ -161,11 +182,14 @@ HandshakeAnswer Shard::BindHandshake(std::unique_ptr<Handshake> handshake) {
   as_bound.endpoint = endpoint.path;
   as_bound.remote_address = handshake->facts.remote_address;
   as_bound.identity = handshake->identity;
-  if (!CheckBinding(as_bound, handshake->verified_at_epoch).ok()) {
+  // Not CheckBinding, which says why: that would take a while longer than the
+  // look-up of a ticket that there is not.
+  const uint64_t verified = handshake->verified_at_epoch;
+  if (!shared_.revocations.CheckEpoch(verified).ok() ||
+      fences_.FindRefusing(as_bound, verified, shared_.clock.Monotonic())) {
     return Unauthorized();
   }
-  handshake->account =
-      shared_.caps.JoinAccount(endpoint.ns, identity.account_id());
+  handshake->account = JoinAccount(endpoint.ns, identity.account_id());
   if (!handshake->account) {
     return Refuse(429, "too many connections of this account", 5);
   }
@@ -179,7 +203,10 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   if (slot >= sessions_.size()) sessions_.resize(slot + 1);
   auto session = std::make_unique<Session>();
   session->endpoint = {std::move(handshake->settings), handshake->endpoint};
+  session->ns = std::move(handshake->ns);
   session->account = std::move(handshake->account);
+  session->rate =
+      MessageRate::Make(*session->endpoint, shared_.clock.Monotonic());
 
   auto info = std::make_shared<ConnectionInfo>();
   info->connect_time = shared_.clock.Now();
@@ -223,6 +250,8 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   // the connection, so that a revocation's scan finds it, or this its fence.
   if (!CheckBinding(*shared, handshake->verified_at_epoch).ok()) {
     Close(slot, CloseCode::kRevoked);
+  } else if (sessions_[slot]->account.evicted()) {
+    Close(slot, CloseCode::kConnectionLimit);
   } else {
     ArmExpiry(slot);
   }
@@ -234,6 +263,11 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
 void Shard::OnMessage(Slot slot, Opcode opcode, std::string payload) {
   on_shard_.AssertHeld();
   stats_.messages_in.Add();
+  if (!WithinRate(slot, payload.size())) {
+    stats_.messages_in_dropped.Add();
+    Close(slot, CloseCode::kRateLimited);
+    return;
+  }
   switch (Info(slot).state) {
     case ConnectionState::kClosing:
       stats_.messages_in_dropped.Add();
@@ -291,9 +325,11 @@ void Shard::Reply(Slot slot, absl::string_view text) {
 // ---- ends -----------------------------------------------------------------
 
 bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
+  if (!registry_.Has(slot)) return false;  // OnOpen threw.
   if (Info(slot).state == ConnectionState::kClosing) return false;
   Session& session = *sessions_[slot];
   session.timer.reset();
+  session.ns.Release();
   session.account.Release();
   session.pending.reset();
   ConnectionInfo info = Info(slot);
@@ -325,26 +361,12 @@ void Shard::OnClosing(Slot slot, uint16_t) {
 
 void Shard::OnGone(Slot slot, uint16_t code) {
   on_shard_.AssertHeld();
+  if (!registry_.Has(slot)) return;  // OnOpen threw.
   stats_.closes.Add(code);
   watches_.Record(registry_.Get(slot), nullptr, code);
   registry_.Erase(slot);
   sessions_[slot].reset();
   if (drained_ && registry_.size() == 0) std::exchange(drained_, nullptr)();
-}
-
-void Shard::OnHeartbeatTimeout(Slot slot) {
-  on_shard_.AssertHeld();
-  Close(slot, CloseCode::kHeartbeatTimeout);
-}
-
-void Shard::OnPingFlood(Slot slot) {
-  on_shard_.AssertHeld();
-  Close(slot, CloseCode::kPolicy);
-}
-
-void Shard::OnSlowConsumer(Slot slot) {
-  on_shard_.AssertHeld();
-  Close(slot, CloseCode::kSlowConsumer);
 }
 
 void Shard::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {

@@ -19,6 +19,7 @@
 #include "broker/core/timer_wheel.h"
 #include "broker/hub/commands.h"
 #include "broker/hub/handshake.h"
+#include "broker/hub/message_rate.h"
 #include "broker/hub/outgoing.h"
 #include "broker/hub/shared_state.h"
 #include "broker/hub/stats.h"
@@ -65,6 +66,8 @@ class Shard {
   void OnPingFlood(Slot slot);
   // Its outbox has been over the soft limit for too long.
   void OnSlowConsumer(Slot slot);
+  // A message that it began has not ended in time.
+  void OnMessageTimeout(Slot slot);
 
   size_t index() const { return index_; }
   ShardStats& stats() { return stats_; }
@@ -113,6 +116,14 @@ class Shard {
                          uint64_t position);
   uint64_t watch_position();
 
+  // Closes those of the account whose places others have.
+  void CloseEvicted(const std::string& ns, const std::string& account_id);
+  // The connections with the most in their outboxes, at most kMaxShed.
+  static constexpr size_t kMaxShed = 1'000;
+  std::vector<OutboxSize> LargestOutboxes();
+  // Closes those that are still there, for want of memory; returns how many.
+  uint64_t Shed(const std::vector<ConnectionId>& ids);
+
   void Reload(SettingsPtr settings);
   // Closes all connections with 1001, spread over the time given, ends the
   // watches, and calls `done` when the last socket is gone.
@@ -126,11 +137,13 @@ class Shard {
       PendingInbound inbound;
     };
     std::shared_ptr<const EndpointSettings> endpoint;  // keeps its Settings
+    NamespaceLease ns;
     AccountLease account;
     std::unique_ptr<Pending> pending;  // while it is
     // For the pending deadline, then for the expiry of the identity. Most idle
     // connections wait for neither.
     std::unique_ptr<Timer> timer;
+    std::unique_ptr<MessageRate> rate;  // when the endpoint has one
     int bad_envelopes = 0;
   };
 
@@ -168,6 +181,13 @@ class Shard {
                                  const BindCommand& command);
   absl::Status CheckBinding(const ConnectionInfo& info,
                             uint64_t verified_at_epoch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // A place for a connection of the account; another may have to go for it.
+  // Empty: the account is full.
+  AccountLease JoinAccount(const std::string& ns, absl::string_view account_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Whether the client may send this message now.
+  bool WithinRate(Slot slot, size_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // Bound becomes admitted: takes a place of the account, hands over what the
   // client sent meanwhile. Over the account's limit it closes with 4004.

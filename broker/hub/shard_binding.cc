@@ -115,7 +115,7 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Admit(const ConnectionId& id,
 absl::Status Shard::AdmitBound(Slot slot) {
   Session& session = *sessions_[slot];
   const std::string account_id = std::string(Info(slot).identity->account_id());
-  session.account = shared_.caps.JoinAccount(Info(slot).ns, account_id);
+  session.account = JoinAccount(Info(slot).ns, account_id);
   if (!session.account) {
     Close(slot, CloseCode::kConnectionLimit);
     return WithReason(

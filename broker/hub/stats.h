@@ -50,8 +50,9 @@ struct ShardStats {
   Counter messages_in_dropped;  // nobody listens, or the envelope was bad
   Counter messages_out;         // one per recipient that queued it
   Counter messages_out_dropped_slow;
-  CounterByCode closes;  // by the code on the wire; 1006: none
-  Histogram fan_out;     // one observation per send on this shard
+  Counter connections_shed;  // for want of memory
+  CounterByCode closes;      // by the code on the wire; 1006: none
+  Histogram fan_out;         // one observation per send on this shard
 };
 
 struct JournalStats {

@@ -74,8 +74,9 @@ const Fence* FenceSet::FindRefusing(const std::vector<FencePtr>& fences,
                                     const ConnectionInfo& connection,
                                     uint64_t verified_at_epoch,
                                     MonotonicTime now) {
-  for (const FencePtr& f : fences) {
-    if (f->Refuses(connection, verified_at_epoch, now)) return f.get();
+  // The newest first: it refuses all that those before it would, mostly.
+  for (auto f = fences.rbegin(); f != fences.rend(); ++f) {
+    if ((*f)->Refuses(connection, verified_at_epoch, now)) return f->get();
   }
   return nullptr;
 }

@@ -114,6 +114,8 @@ class Engine::Connection {
     socket_.EngineEnded();
   }
 
+  const FrameLengths& lengths() const { return lengths_; }
+
  private:
   enum class State : uint8_t {
     kOpen,
@@ -245,6 +247,14 @@ bool Engine::Close(uint16_t code, absl::string_view reason) {
   } catch (...) {
     return false;
   }
+}
+
+bool Engine::inside_message() const {
+  return connection_->lengths().unfinished();
+}
+
+uint32_t Engine::messages_ended() const {
+  return connection_->lengths().ends();
 }
 
 int64_t Engine::live_connections() {

@@ -35,6 +35,10 @@ class Engine {
   // Bytes of the client, which are changed on the way. Once a connection has
   // ended they go nowhere.
   void Feed(absl::Span<char> data);
+  // Whether the client has begun a message and not ended it, and how many times
+  // it has ended what it began. That wraps.
+  bool inside_message() const;
+  uint32_t messages_ended() const;
   // Writes a close frame. False: there was one already.
   bool Close(uint16_t code, absl::string_view reason);
 

@@ -1,7 +1,8 @@
-// FrameLengths: walks the frame headers of a client's byte stream, to refuse
+// FrameLengths: walks the frame headers of a client's byte stream. It refuses
 // the one thing that websocketpp does not: a length over 2^63, which RFC 6455
 // forbids. Added to what a fragmented message has already, it wraps around
-// websocketpp's size check, and the message may then grow without bound.
+// websocketpp's size check, and the message may then grow without bound. And it
+// knows whether the stream is in the middle of a message.
 //
 // Confined to the shard's thread.
 
@@ -27,6 +28,7 @@ class FrameLengths {
         const auto n = std::min<uint64_t>(payload_left_, data.size() - at);
         payload_left_ -= n;
         at += n;
+        if (!unfinished()) ++ends_;
         continue;
       }
       header_[have_++] = static_cast<uint8_t>(data[at]);
@@ -34,11 +36,22 @@ class FrameLengths {
         payload_left_ = PayloadSize();
         have_ = 0;
         if (payload_left_ >> 63 != 0) return at;
+        const bool control = (header_[0] & 0x08) != 0;
+        if (!control) fragmented_ = (header_[0] & 0x80) == 0;
+        if (!unfinished()) ++ends_;
       }
       ++at;
     }
     return at;
   }
+
+  // Whether something has begun and not ended: a frame, or a message in
+  // fragments, whatever control frames come between them.
+  bool unfinished() const {
+    return payload_left_ > 0 || have_ > 0 || fragmented_;
+  }
+  // How often nothing was unfinished. It wraps.
+  uint32_t ends() const { return ends_; }
 
  private:
   static constexpr size_t kMaxHeader = 14;
@@ -63,6 +76,8 @@ class FrameLengths {
   uint64_t payload_left_ = 0;
   std::array<uint8_t, kMaxHeader> header_{};
   uint8_t have_ = 0;
+  bool fragmented_ = false;
+  uint32_t ends_ = 0;
 };
 
 }  // namespace broker

@@ -40,6 +40,8 @@ absl::string_view StatusText(int status) {
       return "Too Many Requests";
     case 431:
       return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
     case 503:
       return "Service Unavailable";
     case 505:
@@ -90,8 +92,8 @@ std::optional<Refusal> CheckRequest(const HttpHead& head) {
     return Refusal{413, "an upgrade request has no body"};
   }
   for (const absl::string_view name :
-       {"Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
-        "Content-Length"}) {
+       {"Host", "Origin", "Authorization", "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version", "Content-Length"}) {
     if (head.Count(name) > 1) {
       return Refusal{400, absl::StrCat("more than one ", name, " header")};
     }
@@ -183,6 +185,9 @@ std::variant<Upgrade, Refusal> ReadHead(absl::string_view text) {
   }
   if (const auto origin = head->Get("Origin")) {
     upgrade.facts.origin = std::string(*origin);
+  }
+  for (const absl::string_view hop : head->List("X-Forwarded-For")) {
+    upgrade.forwarded_for.emplace_back(hop);
   }
   upgrade.key = std::string(*head->Get("Sec-WebSocket-Key"));
   return upgrade;

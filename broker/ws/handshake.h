@@ -8,6 +8,7 @@
 
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "broker/hub/handshake.h"
@@ -30,6 +31,8 @@ struct Upgrade {
   HandshakeFacts facts;
   std::string key;           // Sec-WebSocket-Key
   bool subprotocol = false;  // the client offers kSubprotocol
+  // The elements of X-Forwarded-For.
+  std::vector<std::string> forwarded_for;
 };
 
 // How many bytes of `data` are the head, the empty line included; npos: its end

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/ws/forwarded.h"
 #include "broker/ws/net.h"
 #include "broker/ws/socket.h"
 
@@ -205,7 +206,7 @@ void IoThread::OnAnswer(uint64_t handshake, HandshakeAnswer answer) {
   try {
     waiting.mapped()->OnLateAnswer(std::move(answer));
   } catch (...) {
-    waiting.mapped()->EndLater();
+    waiting.mapped()->Fault();
   }
 }
 
@@ -235,7 +236,13 @@ void IoThread::RunLater() {
   on_thread_.AssertHeld();
   later_posted_ = false;
   const auto dead = std::exchange(graveyard_, {});
-  for (Socket* socket : std::exchange(later_, {})) socket->OnLater();
+  for (Socket* socket : std::exchange(later_, {})) {
+    try {
+      socket->OnLater();
+    } catch (...) {
+      socket->Fault();
+    }
+  }
 }
 
 // ---- events -----------------------------------------------------------------
@@ -249,7 +256,7 @@ void IoThread::OnEvent(void* tag, uint32_t events) {
     try {
       socket->OnEvent(events);
     } catch (...) {
-      socket->EndLater();
+      socket->Fault();
     }
   }
 }
@@ -259,14 +266,18 @@ bool IoThread::OnAccept(int fd, const sockaddr_storage& peer) {
   stats().sockets_accepted.Add();
   PeerAddress address = ToPeerAddress(peer);
   SocketOverload overload = SocketOverload::kNone;
-  SocketLease lease = shard_->caps().OpenSocket(address.address, overload);
+  const bool proxied =
+      IsTrusted(address.address, shard_->settings().trusted_proxies);
+  SocketLease lease =
+      proxied ? shard_->caps().OpenSocket(overload)
+              : shard_->caps().OpenSocket(address.address, overload);
   if (!lease) {
     stats().sockets_turned_away.Add();
     close(fd);
     return false;
   }
-  sockets_.push_back(std::make_unique<Socket>(*this, fd, std::move(address),
-                                              std::move(lease), overload));
+  sockets_.push_back(std::make_unique<Socket>(
+      *this, fd, std::move(address), proxied, std::move(lease), overload));
   sockets_.back()->index = sockets_.size() - 1;
   sockets_.back()->Start();
   // An address may be over its own limit: that must hold up nobody else.

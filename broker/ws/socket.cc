@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/ascii.h"
+#include "broker/ws/forwarded.h"
 #include "broker/ws/io_thread.h"
 
 namespace broker {
@@ -25,13 +27,14 @@ constexpr uint64_t kMaxOutboxForPong = 64 * 1024;
 
 }  // namespace
 
-Socket::Socket(IoThread& io, int fd, PeerAddress peer, SocketLease lease,
-               SocketOverload overload)
+Socket::Socket(IoThread& io, int fd, PeerAddress peer, bool proxied,
+               SocketLease lease, SocketOverload overload)
     : io_(io),
       fd_(fd),
       lease_(std::move(lease)),
       opening_(std::make_unique<Opening>()) {
   opening_->peer = std::move(peer);
+  opening_->proxied = proxied;
   opening_->overload = overload;
   tls_ = io_.MakeTls(fd);
 }
@@ -148,7 +151,20 @@ void Socket::Receive(absl::Span<char> data) {
   } else if (phase_ == Phase::kAsked) {
     opening_->behind_head.append(data.data(), data.size());  // of this read
   } else if (!engine_ended_) {
-    engine_.Feed(data);
+    ReceiveFrames(data);
+  }
+}
+
+void Socket::ReceiveFrames(absl::Span<char> data) {
+  const uint32_t ended = engine_.messages_ended();
+  engine_.Feed(data);
+  if (phase_ != Phase::kOpen) return;
+  if (!engine_.inside_message()) {
+    message_since_ = MonotonicTime::max();
+  } else if (message_since_ == MonotonicTime::max() ||
+             engine_.messages_ended() != ended) {
+    message_since_ = last_heard_;
+    ArmOpen();
   }
 }
 
@@ -176,7 +192,25 @@ void Socket::ReceiveHead(absl::string_view data) {
   }
   opening_->upgrade = std::get<Upgrade>(std::move(read));
   opening_->behind_head = all.substr(end);
-  Ask();
+  if (NameClient()) Ask();
+}
+
+bool Socket::NameClient() {
+  if (!opening_->proxied) return true;
+  std::optional<PeerAddress> client =
+      FindClient(opening_->peer, opening_->upgrade.forwarded_for,
+                 io_.shard().settings().trusted_proxies);
+  if (!client) {
+    Refuse({400, "X-Forwarded-For must be a list of IP addresses"});
+    return false;
+  }
+  opening_->peer = *std::move(client);
+  const SocketOverload overload =
+      io_.shard().caps().NameClient(opening_->peer.address, lease_);
+  if (opening_->overload == SocketOverload::kNone) {
+    opening_->overload = overload;
+  }
+  return true;
 }
 
 // While the answer is awaited nothing is read: what the client sends waits in
@@ -306,7 +340,7 @@ void Socket::Arm(MonotonicTime at) {
     try {
       OnTimer();
     } catch (...) {
-      EndLater();
+      Fault();
     }
   });
 }
@@ -316,8 +350,17 @@ void Socket::ArmOpen() {
   if (slow_since_ != MonotonicTime::max()) {
     at = std::min(at, slow_since_ + endpoint_->soft_outbox_time);
   }
+  at = std::min(at, MessageDeadline());
   if (at == MonotonicTime::max()) return timer_.Cancel();
   Arm(at);
+}
+
+MonotonicTime Socket::MessageDeadline() const {
+  const auto timeout = io_.shard().settings().limits.message_timeout;
+  if (message_since_ == MonotonicTime::max() || timeout.count() == 0) {
+    return MonotonicTime::max();
+  }
+  return message_since_ + timeout;
 }
 
 void Socket::OnOpenTimer() {
@@ -326,6 +369,7 @@ void Socket::OnOpenTimer() {
       now >= slow_since_ + endpoint_->soft_outbox_time) {
     return io_.shard().OnSlowConsumer(slot_);
   }
+  if (now >= MessageDeadline()) return io_.shard().OnMessageTimeout(slot_);
   if (now >= heartbeat_at_) OnHeartbeat();
   if (phase_ == Phase::kOpen) ArmOpen();
 }

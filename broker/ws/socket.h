@@ -30,8 +30,9 @@ class IoThread;
 
 class Socket {
  public:
-  Socket(IoThread& io, int fd, PeerAddress peer, SocketLease lease,
-         SocketOverload overload);
+  // `proxied`: the peer is a trusted proxy, and the client is behind it.
+  Socket(IoThread& io, int fd, PeerAddress peer, bool proxied,
+         SocketLease lease, SocketOverload overload);
   ~Socket();
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
@@ -51,6 +52,9 @@ class Socket {
 
   // Ends it in the next turn; until then it is as good as gone.
   void EndLater();
+  // Something was thrown on its behalf: it ends with 1011 or 500, or if that
+  // fails, too, just so.
+  void Fault() noexcept;
 
   // See Transport. At once: nothing waits for the end of the turn.
   SendResult Send(const FramePtr& frame);
@@ -92,6 +96,9 @@ class Socket {
   void OnTlsFailure();
   void Receive(absl::Span<char> data);
   void ReceiveHead(absl::string_view data);
+  // Who is behind the proxy. False: that cannot be told, and it was refused.
+  bool NameClient();
+  void ReceiveFrames(absl::Span<char> data);
   void Ask();
   void OnAnswer(HandshakeAnswer answer);
   void Accept();
@@ -126,9 +133,11 @@ class Socket {
   bool SetSlow(bool slow);
 
   // One timer serves all phases: what it means depends on the phase. While open
-  // it is for the heartbeat or the soft limit, whichever comes first.
+  // it is for the heartbeat, the soft limit or the end of a message, whichever
+  // comes first.
   void Arm(MonotonicTime at);
   void ArmOpen();
+  MonotonicTime MessageDeadline() const;
   void OnTimer();
   void OnOpenTimer();
 
@@ -152,6 +161,7 @@ class Socket {
   MonotonicTime drain_deadline_;
   MonotonicTime heartbeat_at_ = MonotonicTime::max();
   MonotonicTime slow_since_ = MonotonicTime::max();
+  MonotonicTime message_since_ = MonotonicTime::max();
   // Once there is a handshake: it, and then the shard, keep it for us.
   const EndpointSettings* endpoint_ = nullptr;
   Outbox outbox_;
@@ -165,6 +175,7 @@ class Socket {
   // What only the handshake needs.
   struct Opening {
     PeerAddress peer;
+    bool proxied;
     SocketOverload overload;
     std::string head;
     uint64_t id = 0;  // in phase kAsked

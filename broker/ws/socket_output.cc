@@ -220,6 +220,21 @@ void Socket::EndLater() {
   Later();
 }
 
+void Socket::Fault() noexcept {
+  try {
+    if (phase_ == Phase::kOpen) {
+      engine_.Close(static_cast<uint16_t>(CloseCode::kInternal),
+                    CloseReason(CloseCode::kInternal));
+    } else if (phase_ == Phase::kHead) {
+      Refuse({500, "internal error"});
+    } else {
+      EndLater();
+    }
+  } catch (...) {
+    EndLater();
+  }
+}
+
 void Socket::ReadLater() {
   readable_ = true;
   Later();

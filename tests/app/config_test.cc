@@ -72,10 +72,23 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
   EXPECT_EQ(limits.ping_interval, l.ping_interval);
   EXPECT_EQ(limits.pong_timeout, l.pong_timeout);
   EXPECT_EQ(limits.max_pings_per_second, l.max_pings_per_second);
+  EXPECT_EQ(limits.account_policy, l.account_policy);
+  EXPECT_EQ(limits.max_connections_per_namespace,
+            l.max_connections_per_namespace);
+  EXPECT_EQ(limits.max_ticket_misses_per_minute,
+            l.max_ticket_misses_per_minute);
+  EXPECT_EQ(limits.message_timeout, l.message_timeout);
+  EXPECT_EQ(limits.max_memory_bytes, l.max_memory_bytes);
+  EXPECT_EQ(mine.allow_missing_origin, e.allow_missing_origin);
+  EXPECT_EQ(mine.max_messages_per_second, e.max_messages_per_second);
+  EXPECT_EQ(mine.max_bytes_per_second, e.max_bytes_per_second);
 }
 
 constexpr char kFull[] = R"(
-websocket: {address: 0.0.0.0, port: 0}
+websocket:
+  address: 0.0.0.0
+  port: 0
+  trusted_proxies: [192.0.2.1, 10.0.0.0/8]
 control:
   address: "::1"
   port: 1234
@@ -91,6 +104,9 @@ endpoints:
     soft_outbox_bytes: 1000
     soft_outbox_time: 2s
     pending_timeout: 1.5s
+    allow_missing_origin: false
+    max_messages_per_second: 20
+    max_bytes_per_second: 30000
 limits:
   max_connections: 5
   max_connections_per_address: 2
@@ -101,6 +117,11 @@ limits:
   ping_interval: 1m
   pong_timeout: 2s
   max_pings_per_second: 0
+  account_policy: EVICT_OLDEST
+  max_connections_per_namespace: 4
+  max_ticket_misses_per_minute: 5
+  message_timeout: 3s
+  max_memory_bytes: 67108864
 shards: 3
 drain: {window: 0s}
 log: {level: debug, format: JSON}
@@ -147,6 +168,40 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_EQ(limits.ping_interval, std::chrono::minutes(1));
   EXPECT_EQ(limits.pong_timeout, std::chrono::seconds(2));
   EXPECT_EQ(limits.max_pings_per_second, 0u);
+  EXPECT_EQ(limits.account_policy, AccountPolicy::kEvictOldest);
+  EXPECT_EQ(limits.max_connections_per_namespace, 4u);
+  EXPECT_EQ(limits.max_ticket_misses_per_minute, 5u);
+  EXPECT_EQ(limits.message_timeout, std::chrono::seconds(3));
+  EXPECT_EQ(limits.max_memory_bytes, 64u << 20);
+  EXPECT_FALSE(raw.allow_missing_origin);
+  EXPECT_EQ(raw.max_messages_per_second, 20u);
+  EXPECT_EQ(raw.max_bytes_per_second, 30'000u);
+  ASSERT_EQ(settings->trusted_proxies.size(), 2u);
+  EXPECT_TRUE(
+      settings->trusted_proxies[1].Contains(*IpAddress::Parse("10.1.2.3")));
+}
+
+TEST_F(ConfigTest, AListOfOriginsLeavesOutWhoHasNone) {
+  const auto missing_allowed = [&](absl::string_view origins) {
+    return ToSettings(
+               *Load(absl::StrCat("endpoints: [{path: /a, ", origins, "}]")))
+        ->endpoints[0]
+        .allow_missing_origin;
+  };
+  EXPECT_TRUE(missing_allowed("max_message_bytes: 100"));
+  EXPECT_FALSE(missing_allowed("allowed_origins: [https://a.example]"));
+  EXPECT_TRUE(missing_allowed("allowed_origins: [https://a.example, \"*\"]"));
+  EXPECT_TRUE(missing_allowed(
+      "allowed_origins: [https://a.example], allow_missing_origin: true"));
+}
+
+TEST_F(ConfigTest, TheCgroupGivesTheMemory) {
+  sources_.memory_limit = 1 << 30;
+  EXPECT_EQ(ToSettings(*LoadConfig(sources_))->limits.max_memory_bytes,
+            1u << 30);
+  EXPECT_EQ(ToSettings(*Load("limits: {max_memory_bytes: 0}"))
+                ->limits.max_memory_bytes,
+            0u);
 }
 
 TEST_F(ConfigTest, JsonIsTakenToo) {
@@ -202,7 +257,7 @@ TEST_F(ConfigTest, FaultsNameLineKeyValueAndWhatIsAllowed) {
             "number from 0 to 4294967295");
   EXPECT_EQ(Fault("websocket: 8080"),
             ":1: websocket: \"8080\" is not a map of keys; known here are "
-            "address, port, tls");
+            "address, port, tls, trusted_proxies");
   EXPECT_EQ(Fault("endpoints: /ws"),
             ":1: endpoints: \"/ws\" is not a list; allowed is a list, each "
             "item a map of keys");
@@ -299,6 +354,21 @@ TEST_F(ConfigTest, ValuesAreHeldToTheRules) {
       {"websocket: {tls: {min_version: TLS1_1}}",
        "websocket.tls.min_version: \"TLS1_1\" is not allowed; allowed is one "
        "of TLS1_2, TLS1_3"},
+      {"websocket: {trusted_proxies: [10.0.0.1/8]}",
+       "websocket.trusted_proxies[0]: \"10.0.0.1/8\" is no IP address and no "
+       "network"},
+      {"endpoints: [{path: /a, max_bytes_per_second: 1073741825}]",
+       "endpoints[0].max_bytes_per_second: 1073741825 is out of range"},
+      {"endpoints: [{path: /a, max_messages_per_second: 1000001}]",
+       "endpoints[0].max_messages_per_second: 1000001 is out of range"},
+      {"limits: {max_ticket_misses_per_minute: 60001}",
+       "limits.max_ticket_misses_per_minute: 60001 is out of range"},
+      {"limits: {message_timeout: 1ms}",
+       "limits.message_timeout: 1ms is out of range; allowed are 1s to 1h"},
+      {"limits: {max_memory_bytes: 1}",
+       "limits.max_memory_bytes: 1 is out of range; allowed are 0"},
+      {"limits: {account_policy: EVICT}",
+       "limits.account_policy: \"EVICT\" is not allowed"},
       {"control: {port: 8080}", "control.port: 8080 is the port of websocket"},
   };
   for (const auto& c : kCases) EXPECT_THAT(Fault(c.yaml), HasSubstr(c.fault));

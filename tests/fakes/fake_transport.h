@@ -25,6 +25,7 @@ class FakeTransport final : public Transport {
     absl::Duration drain_for;
     int close_calls = 0;
     SendResult next_result = SendResult::kQueued;
+    OutboxBytes outbox{7, 9};
   };
 
   explicit FakeTransport(const FakeClock& clock)
@@ -52,7 +53,9 @@ class FakeTransport final : public Transport {
     socket.closed = true;
     socket.drain_for = drain_for;
   }
-  OutboxBytes Outbox(Slot) const override { return {7, 9}; }
+  OutboxBytes Outbox(Slot slot) const override {
+    return sockets.at(slot).outbox;
+  }
 
   // Runs what is waiting, and what that posts; false when nothing was.
   bool RunOne() {

@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   broker::Config config;
   broker::Faults faults;
   broker::ApplyValue(*value, "fuzz", config, faults);
-  broker::FillDefaults(kDescriptors, config);
+  broker::FillDefaults(kDescriptors, /*memory_limit=*/0, config);
   broker::CheckConfig(config, kDescriptors, faults);
   for (const std::string& fault : faults) {
     Check(fault.find('\n') == std::string::npos, "a fault is one line");

@@ -11,7 +11,7 @@ Limits Some() {
   Limits limits;
   limits.max_connections = 2;
   limits.max_connections_per_address = 1;
-  limits.max_connections_per_account = 1;
+  limits.max_connections_per_namespace = 1;
   limits.max_pending_connections = 1;
   return limits;
 }
@@ -43,18 +43,33 @@ TEST(CapsTest, BeyondTheHeadroomThereIsNoLease) {
   EXPECT_TRUE(caps.OpenSocket("10.0.0.1", overload));
 }
 
+TEST(CapsTest, TheClientOfAProxyIsNamedLater) {
+  Caps caps(Some());
+  SocketOverload overload{};
+  SocketLease one = caps.OpenSocket(overload);
+  SocketLease two = caps.OpenSocket(overload);
+  EXPECT_EQ(overload, SocketOverload::kNone);
+  EXPECT_EQ(caps.NameClient("10.0.0.1", one), SocketOverload::kNone);
+  EXPECT_EQ(caps.NameClient("10.0.0.1", two), SocketOverload::kAddress);
+  const SocketLease three = caps.OpenSocket(overload);
+  EXPECT_EQ(overload, SocketOverload::kTotal);
+  one.Release();
+  two.Release();
+  SocketLease four = caps.OpenSocket(overload);
+  EXPECT_EQ(caps.NameClient("10.0.0.1", four), SocketOverload::kNone);
+}
+
 TEST(CapsTest, ALeaseGivesItsPlaceBackOnceHoweverItMoves) {
   Caps caps(Some());
-  AccountLease one = caps.JoinAccount("ns", "a");
+  NamespaceLease one = caps.JoinNamespace("a");
   EXPECT_TRUE(one);
-  EXPECT_FALSE(caps.JoinAccount("ns", "a"));
-  EXPECT_TRUE(caps.JoinAccount("other", "a"));
-  EXPECT_TRUE(caps.JoinAccount("ns", "b"));
-  AccountLease moved = std::move(one);
+  EXPECT_FALSE(caps.JoinNamespace("a"));
+  EXPECT_TRUE(caps.JoinNamespace("b"));
+  NamespaceLease moved = std::move(one);
   one.Release();
-  EXPECT_FALSE(caps.JoinAccount("ns", "a"));
-  moved = AccountLease();
-  EXPECT_TRUE(caps.JoinAccount("ns", "a"));
+  EXPECT_FALSE(caps.JoinNamespace("a"));
+  moved = NamespaceLease();
+  EXPECT_TRUE(caps.JoinNamespace("a"));
 }
 
 TEST(CapsTest, PendingHaveALimitOfTheirOwn) {
@@ -67,12 +82,12 @@ TEST(CapsTest, PendingHaveALimitOfTheirOwn) {
 
 TEST(CapsTest, ZeroIsNoLimit) {
   Limits limits = Some();
-  limits.max_connections_per_account = 0;
+  limits.max_connections_per_namespace = 0;
   limits.max_connections_per_address = 0;
   Caps caps(limits);
-  std::vector<AccountLease> leases;
+  std::vector<NamespaceLease> leases;
   for (int i = 0; i < 100; ++i) {
-    leases.push_back(caps.JoinAccount("ns", "a"));
+    leases.push_back(caps.JoinNamespace("ns"));
     EXPECT_TRUE(leases.back());
   }
   SocketOverload overload{};

@@ -36,7 +36,10 @@ TEST(OriginTest, AListIsComparedWhole) {
     EXPECT_FALSE(OriginAllowed(bad, endpoint, true)) << bad;
   }
   EXPECT_TRUE(OriginAllowed(std::nullopt, endpoint, true));
+  endpoint.allow_missing_origin = false;
+  EXPECT_FALSE(OriginAllowed(std::nullopt, endpoint, true));
   endpoint.allowed_origins.push_back("*");
+  EXPECT_FALSE(OriginAllowed(std::nullopt, endpoint, true));
   EXPECT_TRUE(OriginAllowed("null", endpoint, true));
 }
 

@@ -96,6 +96,7 @@ TEST(HeadTest, KeysAreSixteenBytes) {
 
 TEST(HeadTest, HeadersThatMustBeOne) {
   for (const char* twice : {"Host: localhost", "Origin: a\r\nOrigin: a",
+                            "Authorization: a\r\nauthorization: b",
                             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
                             "Sec-WebSocket-Version: 13"}) {
     EXPECT_EQ(
@@ -204,6 +205,33 @@ TEST(FrameLengthsTest, RefusesOnlyLengthsOver63Bits) {
     EXPECT_EQ(FrameLengths(lengths).Accept(bad), bad.size() - 1);
     EXPECT_EQ(lengths.Accept(good + bad), good.size() + bad.size() - 1);
   }
+}
+
+TEST(FrameLengthsTest, KnowsWhatHasNotEnded) {
+  const std::string whole = WsClient::Encode(2, std::string(300, 'b'));
+  std::string first = whole;
+  first[0] = '\x02';  // no FIN
+  std::string last = whole;
+  last[0] = static_cast<char>(0x80);
+  const std::string ping = WsClient::Encode(9, "x");
+  FrameLengths lengths;
+  EXPECT_FALSE(lengths.unfinished());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    lengths.Accept(absl::string_view(whole).substr(i, 1));
+    EXPECT_EQ(lengths.unfinished(), i + 1 < whole.size());
+  }
+  EXPECT_EQ(lengths.ends(), 1u);
+  for (const std::string& frame : {first, ping}) {
+    lengths.Accept(frame);
+    EXPECT_TRUE(lengths.unfinished());
+    EXPECT_EQ(lengths.ends(), 1u);
+  }
+  lengths.Accept(last);
+  EXPECT_FALSE(lengths.unfinished());
+  EXPECT_EQ(lengths.ends(), 2u);
+  lengths.Accept(WsClient::Encode(2, "") + whole.substr(0, 3));
+  EXPECT_TRUE(lengths.unfinished());
+  EXPECT_EQ(lengths.ends(), 3u) << "another one has begun";
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ void PrintInfo(const v1::GetBrokerInfoResponse& info) {
       {"max connections", limit(limits.max_connections())},
       {"  of one address", limit(limits.max_connections_per_address())},
       {"  of one account", limit(limits.max_connections_per_account())},
+      {"  of one namespace", limit(limits.max_connections_per_namespace())},
       {"  pending", limit(limits.max_pending_connections())},
   });
   std::vector<Row> endpoints = {

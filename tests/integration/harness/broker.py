@@ -47,7 +47,7 @@ class Broker:
     """Starts the broker on ports of its own and waits until it says it is up."""
 
     def __init__(self, folder, *arguments, config=None, ready=True, use_tls=tls.EVERYWHERE, api_key=None,
-                 credentials=None):
+                 credentials=None, under=()):
         self._folder = pathlib.Path(folder)
         self._numbers = itertools.count(1)
         self._sockets = []
@@ -55,7 +55,8 @@ class Broker:
         self._clients = []
         self._api_key, self._credentials = api_key, credentials  # of its own client
         self.config_file = self._folder / "broker.yaml"
-        command = [BINARY]
+        # `under`: a command that runs another one in its place.
+        command = [*under, BINARY]
         if config is not None:
             self.write_config(config)
             command += ["--config", str(self.config_file)]
@@ -216,9 +217,9 @@ class Broker:
         """Sends bytes on a socket of their own and reads one HTTP response."""
         return raw.exchange(self.websocket_port, data, tls=self.tls)
 
-    def raw_socket(self, ticket=None, **options):
+    def raw_socket(self, ticket=None, headers=None, **options):
         """A WebSocket that does nothing by itself: see raw.RawSocket."""
-        headers = {}
+        headers = dict(headers or {})
         if ticket is not None:
             headers["Sec-WebSocket-Protocol"] = f"socketbroker.v1, ticket.{ticket}"
         socket = raw.RawSocket(self.websocket_port, headers=headers, tls=self.tls, **options)

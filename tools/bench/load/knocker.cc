@@ -20,9 +20,9 @@ constexpr uint8_t kSources = 8;
 
 }  // namespace
 
-Knocker::Knocker(uint16_t port, const std::string& path, double rate)
+Knocker::Knocker(uint16_t port, std::string bytes, double rate)
     : port_(port),
-      request_(UpgradeRequest(path)),
+      request_(std::move(bytes)),
       rate_(rate),
       start_ns_(NowNs()) {}
 

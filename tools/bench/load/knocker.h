@@ -13,7 +13,8 @@ namespace bench {
 
 class Knocker {
  public:
-  Knocker(uint16_t port, const std::string& path, double rate);
+  // Each sends these bytes and waits for what comes.
+  Knocker(uint16_t port, std::string bytes, double rate);
   ~Knocker();
 
   // Begins what is due and takes what has come.

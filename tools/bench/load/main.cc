@@ -10,7 +10,7 @@
 //                               client, and waits for all pongs
 //   stall count= / resume count=   the last ones stop and start reading
 //   flood seconds=              the last one sends pings and does not read
-//   knock port= path= rate= seconds=
+//   knock port= path= rate= seconds= [what=upgrade|slow|garbage|ticket]
 //   drop                        resets all connections
 
 #include <poll.h>
@@ -142,9 +142,27 @@ void Flood(const Command& command, Clients& clients, Answer& answer) {
   answer.Add("sent", clients.Flood(ping, SecondsFromNow(command)));
 }
 
+// What a stranger sends.
+std::string KnockBytes(const Command& command) {
+  const std::string path = command.Text("path", "/");
+  const std::string what = command.Text("what", "upgrade");
+  if (what == "ticket") return UpgradeRequest(path, "none-that-was-minted");
+  std::string bytes = UpgradeRequest(path);
+  if (what == "slow") bytes.resize(bytes.size() - 2);
+  if (what == "garbage") {
+    uint32_t state = 1;
+    bytes.clear();
+    for (int i = 0; i < 4096; ++i) {
+      state = state * 1664525 + 1013904223;
+      bytes += static_cast<char>(state >> 24);
+    }
+  }
+  return bytes;
+}
+
 void Knock(const Command& command, Clients& clients, Answer& answer) {
   Knocker knocker(static_cast<uint16_t>(command.Number("port")),
-                  command.Text("path", "/"), command.Real("rate", 100));
+                  KnockBytes(command), command.Real("rate", 100));
   clients.PollUntil(SecondsFromNow(command), [&knocker] {
     knocker.Turn();
     return false;
