@@ -77,14 +77,14 @@ std::string HandshakeResult(int http_status) {
                             : absl::StrCat(http_status);
 }
 
-ClientMetric FanOut(const Shards& shards) {
+ClientMetric Sum(const std::vector<const Histogram*>& histograms) {
   std::array<uint64_t, Histogram::kBuckets + 1> counts{};
   ClientMetric metric;
-  for (const ShardStats* shard : shards) {
+  for (const Histogram* histogram : histograms) {
     for (size_t i = 0; i < counts.size(); ++i) {
-      counts[i] += shard->fan_out.count(i);
+      counts[i] += histogram->count(i);
     }
-    metric.histogram.sample_sum += shard->fan_out.sum_seconds();
+    metric.histogram.sample_sum += histogram->sum_seconds();
   }
   // The serializer adds the bucket without a bound itself.
   uint64_t so_far = 0;
@@ -168,9 +168,26 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
   out.Gauge("slow_connections",
             "Connections whose outbox is above its soft limit.")
       .Add(static_cast<double>(slow));
+  std::vector<const Histogram*> fan_outs;
+  for (const ShardStats* shard : s.shards) fan_outs.push_back(&shard->fan_out);
   out.Begin("fan_out_seconds", MetricType::Histogram,
             "The time that one send took on one shard.")
-      .Add(FanOut(s.shards));
+      .Add(Sum(fan_outs));
+}
+
+void CollectCallouts(const CalloutStats& callouts, Families& out) {
+  out.Counter("callouts_total",
+              "Handshakes that the application was to judge, by result; busy "
+              "and open: it was not asked.");
+  for (size_t i = 0; i < CalloutStats::kNames.size(); ++i) {
+    out.Add(callouts.count(i), {{"result", CalloutStats::kNames[i]}});
+  }
+  out.Begin("callout_seconds", MetricType::Histogram,
+            "The time that the application took to answer a callout.")
+      .Add(Sum({&callouts.seconds()}));
+  out.Gauge("callout_breaker_open",
+            "1 while the application is left alone because it did not answer.")
+      .Add(callouts.breaker_open() ? 1.0 : 0.0);
 }
 
 }  // namespace
@@ -190,6 +207,7 @@ std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
   }
   CollectSockets(snapshot, out);
   CollectMessages(snapshot, out);
+  if (snapshot.callouts != nullptr) CollectCallouts(*snapshot.callouts, out);
   out.Counter("rpcs_total", "Calls of the gRPC API, by method and code.");
   for (const RpcStatsSnapshot& rpc : snapshot.rpcs) {
     out.Add(rpc.count, {{"method", rpc.method}, {"code", rpc.code}});

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/hub/callout_stats.h"
 #include "broker/hub/stats.h"
 #include "broker/registry/registry.h"
 
@@ -32,6 +33,7 @@ struct MetricsSnapshot {
   std::optional<int64_t> certificate_expires;  // Unix time
   std::map<std::string, Registry::Counts> namespaces;
   std::vector<RpcStatsSnapshot> rpcs;
+  const CalloutStats* callouts = nullptr;  // null: there is no callout
 };
 
 std::vector<prometheus::MetricFamily> CollectMetrics(

@@ -33,6 +33,7 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
       e.framing() == v1::FRAMING_RAW ? Framing::kRaw : Framing::kJsonRpc;
   out.allow_ticket = allows(v1::WAY_TICKET);
   out.allow_pending = allows(v1::WAY_MANUAL);
+  out.allow_callout = allows(v1::WAY_CALLOUT);
   out.allowed_origins.assign(e.allowed_origins().begin(),
                              e.allowed_origins().end());
   out.max_message_bytes = e.max_message_bytes();
@@ -106,6 +107,8 @@ std::vector<std::string> KeysThatNeedRestart(const Config& running,
   compare("admin.enabled", running.admin().enabled(), loaded.admin().enabled());
   compare("shards", running.shards(), loaded.shards());
   compare("reflection", running.reflection(), loaded.reflection());
+  compare("callout", running.callout().SerializeAsString(),
+          loaded.callout().SerializeAsString());
   return keys;
 }
 
@@ -119,6 +122,8 @@ void KeepUntilRestart(const Config& running, Config& loaded) {
   *loaded.mutable_admin() = running.admin();
   loaded.set_shards(running.shards());
   loaded.set_reflection(running.reflection());
+  loaded.clear_callout();
+  if (running.has_callout()) *loaded.mutable_callout() = running.callout();
 }
 
 SettingsPtr ToSettings(const Config& config) {
@@ -140,6 +145,27 @@ absl::StatusOr<TlsContextPtr> LoadTls(const Config& config) {
   if (context.ok()) return context;
   return absl::InvalidArgumentError(
       absl::StrCat("websocket.tls.", context.status().message()));
+}
+
+absl::StatusOr<std::unique_ptr<GrpcCallout>> LoadCallout(const Config& config) {
+  if (!config.has_callout()) return nullptr;
+  const v1::Callout& callout = config.callout();
+  CalloutOptions options;
+  options.target = callout.target();
+  options.deadline = ToMilliseconds(callout.deadline());
+  options.max_concurrent = callout.max_concurrent();
+  options.breaker_failures = callout.breaker_failures();
+  options.breaker_pause = ToMilliseconds(callout.breaker_pause());
+  options.tls = callout.has_tls();
+  options.ca_file = callout.tls().ca_file();
+  options.certificate_file = callout.tls().certificate_file();
+  options.private_key_file = callout.tls().private_key_file();
+  options.server_name = callout.tls().server_name();
+  options.key_file = callout.key_file();
+  auto made = GrpcCallout::Make(options);
+  if (made.ok()) return made;
+  return absl::InvalidArgumentError(
+      absl::StrCat("callout.", made.status().message()));
 }
 
 bool WantsReflection(const Config& config) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "absl/time/time.h"
 #include "broker/app/config_map.h"
 #include "broker/app/config_rules.h"
+#include "broker/callout/grpc_callout.h"
 #include "broker/core/log.h"
 #include "broker/hub/settings.h"
 #include "broker/ws/tls_context.h"
@@ -50,6 +52,8 @@ SettingsPtr ToSettings(const Config& config);
 // Reads the files of `websocket.tls`; null when it is not set. The error is one
 // line, as LoadConfig's.
 absl::StatusOr<TlsContextPtr> LoadTls(const Config& config);
+// Reads the files of `callout`; null when it is not set. Likewise.
+absl::StatusOr<std::unique_ptr<GrpcCallout>> LoadCallout(const Config& config);
 bool WantsReflection(const Config& config);
 absl::Duration DrainWindow(const Config& config);
 LogLevel ToLogLevel(const Config& config);

@@ -71,6 +71,24 @@ void FillLimits(uint64_t descriptor_limit, v1::Limits& limits) {
   if (!limits.has_max_pings_per_second()) limits.set_max_pings_per_second(10);
 }
 
+// Of a complete `limits`.
+void FillCallout(const v1::Limits& limits, v1::Callout& callout) {
+  if (!callout.has_deadline()) {
+    const Duration& all = limits.handshake_timeout();
+    const int64_t nanos = std::min<int64_t>(
+        3'000'000'000,
+        (std::min<int64_t>(all.seconds(), 60) * 1'000'000'000 + all.nanos()) /
+            5 * 3);
+    callout.mutable_deadline()->set_seconds(nanos / 1'000'000'000);
+    callout.mutable_deadline()->set_nanos(
+        static_cast<int32_t>(nanos % 1'000'000'000));
+  }
+  if (!callout.has_max_concurrent()) callout.set_max_concurrent(256);
+  if (!callout.has_breaker_failures()) callout.set_breaker_failures(10);
+  if (!callout.has_breaker_pause())
+    *callout.mutable_breaker_pause() = Seconds(5);
+}
+
 }  // namespace
 
 void FillDefaults(uint64_t descriptor_limit, Config& config) {
@@ -92,6 +110,9 @@ void FillDefaults(uint64_t descriptor_limit, Config& config) {
   }
   for (v1::Endpoint& e : *config.mutable_endpoints()) FillEndpoint(e);
   FillLimits(descriptor_limit, *config.mutable_limits());
+  if (config.has_callout()) {
+    FillCallout(config.limits(), *config.mutable_callout());
+  }
   if (config.shards() == 0) {
     config.set_shards(
         std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, 256));

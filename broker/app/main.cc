@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -116,8 +117,8 @@ void LogStarted(const Server& server) {
 }
 
 int Run(const ConfigSources& sources, Config config, TlsContextPtr tls,
-        const sigset_t& signals) {
-  Server server(ToOptions(config, std::move(tls)));
+        std::unique_ptr<GrpcCallout> callout, const sigset_t& signals) {
+  Server server(ToOptions(config, std::move(tls)), std::move(callout));
   const absl::Status started = server.Start();
   if (!started.ok()) {
     Log(LogLevel::kError, "start_failed", started.message());
@@ -164,6 +165,8 @@ int Main(const std::vector<std::string>& arguments) {
   if (!config.ok()) return Fail(config.status());
   absl::StatusOr<TlsContextPtr> tls = LoadTls(*config);
   if (!tls.ok()) return Fail(tls.status());
+  auto callout = LoadCallout(*config);
+  if (!callout.ok()) return Fail(callout.status());
   switch (line->action) {
     case CommandLine::Action::kCheckConfig:
       std::puts("OK");
@@ -176,7 +179,8 @@ int Main(const std::vector<std::string>& arguments) {
   }
   SetLogLevel(ToLogLevel(*config));
   SetLogFormat(ToLogFormat(*config));
-  return Run(sources, *std::move(config), *std::move(tls), signals);
+  return Run(sources, *std::move(config), *std::move(tls), *std::move(callout),
+             signals);
 }
 
 }  // namespace

@@ -39,8 +39,10 @@ std::optional<T> Wait(Start start) {
 
 }  // namespace
 
-Server::Server(ServerOptions options)
-    : options_(std::move(options)), websocket_(options_.websocket) {
+Server::Server(ServerOptions options, std::unique_ptr<GrpcCallout> callout)
+    : options_(std::move(options)),
+      websocket_(options_.websocket),
+      callout_(std::move(callout)) {
   if (websocket_tls()) {
     certificate_expires_ =
         absl::ToUnixSeconds(options_.websocket.tls->not_after());
@@ -52,6 +54,7 @@ Server::~Server() {
   if (admin_) admin_->Stop();
   if (control_) control_->Shutdown(absl::ZeroDuration());
   websocket_.Stop();
+  callout_.reset();  // nobody asks any more, and the hub still hears answers
 }
 
 std::string Server::websocket_address() const {
@@ -69,6 +72,7 @@ std::string Server::admin_address() const {
 absl::Status Server::Start() {
   hub_ = std::make_unique<Hub>(websocket_.transports(), options_.settings,
                                Clock::System());
+  hub_->SetCallout(callout_.get());
   BROKER_RETURN_IF_ERROR(websocket_.Bind());
   if (options_.admin_enabled) {
     admin_ = std::make_unique<AdminServer>(MakeAdminSource());
@@ -139,6 +143,7 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
     snapshot.shards.push_back(&shard->stats());
   snapshot.sockets = hub_->shards().front()->caps().sockets();
   snapshot.epoch = hub_->epoch();
+  if (callout_ != nullptr) snapshot.callouts = &callout_->stats();
   if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;
   snapshot.namespaces = Wait<Counts>([this](Done<Counts> done) {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "broker/admin/admin_server.h"
+#include "broker/callout/grpc_callout.h"
 #include "broker/control/server.h"
 #include "broker/hub/hub.h"
 #include "broker/hub/settings.h"
@@ -31,7 +32,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  explicit Server(ServerOptions options);
+  // The callout is for endpoints with the way CALLOUT; null: there is none.
+  Server(ServerOptions options, std::unique_ptr<GrpcCallout> callout);
   ~Server();  // ends everything at once
 
   // Listens everywhere, then serves. The error names what could not be had.
@@ -61,6 +63,7 @@ class Server {
   const ServerOptions options_;
   std::atomic<int64_t> certificate_expires_{0};  // Unix time; with TLS only
   WsServer websocket_;
+  std::unique_ptr<GrpcCallout> callout_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<AdminServer> admin_;

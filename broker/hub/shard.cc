@@ -24,6 +24,9 @@ HandshakeAnswer Refuse(int status, absl::string_view body,
   return answer;
 }
 
+// So much of a query is kept.
+constexpr size_t kMaxQuery = 1024;
+
 // What the API shows must be UTF-8, and a header need not be.
 std::string Printable(std::string text) {
   for (char& c : text) {
@@ -119,7 +122,7 @@ HandshakeAnswer Shard::AskCallout(HandshakeFacts facts,
   HandshakeAnswer answer = Accept(std::move(facts), endpoint);
   const Handshake& asked = *answer.handshake;
   shared_.callout->Authenticate(
-      asked.facts, asked.arrival_epoch,
+      asked.facts, endpoint, asked.arrival_epoch,
       [this, handshake = std::move(answer.handshake),
        reply = std::move(reply)](CalloutAnswer decision) mutable {
         transport_.Post([this, handshake = std::move(handshake),
@@ -136,7 +139,8 @@ HandshakeAnswer Shard::AskCallout(HandshakeFacts facts,
 HandshakeAnswer Shard::OnCalloutAnswer(std::unique_ptr<Handshake> handshake,
                                        CalloutAnswer answer) {
   if (answer.http_status != 101) {
-    return Refuse(answer.http_status, answer.body);
+    return Refuse(answer.http_status, answer.body,
+                  answer.http_status == 503 ? 1 : 0);
   }
   if (shared_.draining.load(std::memory_order_relaxed)) {
     return Refuse(503, "the broker is shutting down", 1);
@@ -185,7 +189,7 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   info->remote_address = std::move(handshake->facts.remote_address);
   info->remote_port = handshake->facts.remote_port;
   info->origin = Printable(handshake->facts.origin.value_or(""));
-  info->query = Printable(std::move(handshake->facts.query));
+  info->query = Printable(handshake->facts.query.substr(0, kMaxQuery));
   info->epoch = handshake->arrival_epoch;
   if (handshake->identity != nullptr) {
     info->state = ConnectionState::kAdmitted;

@@ -75,6 +75,14 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
 }
 
 constexpr char kFull[] = R"(
+callout:
+  target: dns:///auth.example:443
+  deadline: 400ms
+  max_concurrent: 7
+  breaker_failures: 0
+  breaker_pause: 1s
+  tls: {ca_file: ca, certificate_file: c, private_key_file: k, server_name: n}
+  key_file: key
 websocket: {address: 0.0.0.0, port: 0}
 control:
   address: "::1"
@@ -137,6 +145,15 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_EQ(raw.soft_outbox_bytes, 1000u);
   EXPECT_EQ(raw.soft_outbox_time, std::chrono::seconds(2));
   EXPECT_EQ(raw.pending_timeout, std::chrono::milliseconds(1500));
+  const auto& callout = config->callout();
+  EXPECT_EQ(callout.target(), "dns:///auth.example:443");
+  EXPECT_EQ(callout.deadline().nanos(), 400'000'000);
+  EXPECT_EQ(callout.max_concurrent(), 7u);
+  EXPECT_TRUE(callout.has_breaker_failures()) << "an explicit 0 is seen";
+  EXPECT_EQ(callout.breaker_failures(), 0u);
+  EXPECT_EQ(callout.breaker_pause().seconds(), 1);
+  EXPECT_EQ(callout.tls().server_name(), "n");
+  EXPECT_EQ(callout.key_file(), "key");
   const Limits& limits = settings->limits;
   EXPECT_EQ(limits.max_connections, 5u);
   EXPECT_EQ(limits.max_connections_per_address, 2u);
@@ -214,7 +231,7 @@ TEST_F(ConfigTest, FaultsNameLineKeyValueAndWhatIsAllowed) {
             "of JSONRPC, RAW");
   EXPECT_EQ(Fault("endpoints: [{path: /a, ways: [TICKET, UNSPECIFIED]}]"),
             ":1: endpoints[0].ways[1]: \"UNSPECIFIED\" is not allowed; allowed "
-            "is one of TICKET, MANUAL");
+            "is one of TICKET, MANUAL, CALLOUT");
   EXPECT_EQ(Fault("drain: {window: 10}"),
             ":1: drain.window: \"10\" is not allowed; allowed is a duration "
             "such as \"25s\" or \"500ms\"");
