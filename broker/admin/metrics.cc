@@ -175,6 +175,19 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
       .Add(Sum(fan_outs));
 }
 
+void CollectOffers(const Offers::Figures& offers, Families& out) {
+  out.Gauge("attached_services", "Attached services that judge handshakes.")
+      .Add(offers.services);
+  out.Gauge("waiting_handshakes",
+            "Pending connections that wait for an attached service's answer.")
+      .Add(offers.waiting);
+  out.Counter("offers_total", "Handshakes offered to attached services.")
+      .Add(offers.offered);
+  out.Counter("offers_expired_total",
+              "Offers that a service did not answer in time.")
+      .Add(offers.expired);
+}
+
 void CollectCallouts(const CalloutStats& callouts, Families& out) {
   out.Counter("callouts_total",
               "Handshakes that the application was to judge, by result; busy "
@@ -207,6 +220,7 @@ std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
   }
   CollectSockets(snapshot, out);
   CollectMessages(snapshot, out);
+  CollectOffers(snapshot.offers, out);
   if (snapshot.callouts != nullptr) CollectCallouts(*snapshot.callouts, out);
   out.Counter("rpcs_total", "Calls of the gRPC API, by method and code.");
   for (const RpcStatsSnapshot& rpc : snapshot.rpcs) {

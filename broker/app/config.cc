@@ -34,6 +34,7 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
   out.allow_ticket = allows(v1::WAY_TICKET);
   out.allow_pending = allows(v1::WAY_MANUAL);
   out.allow_callout = allows(v1::WAY_CALLOUT);
+  out.allow_attach = allows(v1::WAY_ATTACH);
   out.allowed_origins.assign(e.allowed_origins().begin(),
                              e.allowed_origins().end());
   out.max_message_bytes = e.max_message_bytes();
@@ -41,6 +42,7 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
   out.soft_outbox_bytes = e.soft_outbox_bytes();
   out.soft_outbox_time = ToMilliseconds(e.soft_outbox_time());
   out.pending_timeout = ToMilliseconds(e.pending_timeout());
+  out.offer_timeout = ToMilliseconds(e.offer_timeout());
   return out;
 }
 

@@ -42,6 +42,7 @@ void FillEndpoint(v1::Endpoint& e) {
   }
   if (!e.has_soft_outbox_time()) *e.mutable_soft_outbox_time() = Seconds(10);
   if (!e.has_pending_timeout()) *e.mutable_pending_timeout() = Seconds(10);
+  if (!e.has_offer_timeout()) *e.mutable_offer_timeout() = Seconds(5);
 }
 
 void FillLimits(uint64_t descriptor_limit, v1::Limits& limits) {

@@ -231,10 +231,14 @@ class Checker {
             "CALLOUT has nobody to ask; say where the application is in "
             "callout.target");
     }
-    if (has(v1::WAY_MANUAL)) {
-      Fault(at + "ways",
-            "MANUAL is never used beside CALLOUT, which decides about every "
-            "handshake without a ticket; allowed is one of them");
+    for (const v1::Way way : {v1::WAY_MANUAL, v1::WAY_ATTACH}) {
+      if (!has(way)) continue;
+      Fault(
+          at + "ways",
+          absl::StrCat(ShortName(*v1::Way_descriptor()->FindValueByNumber(way)),
+                       " is never used beside CALLOUT, which decides about "
+                       "every handshake without a ticket; allowed is one of "
+                       "them"));
     }
   }
 
@@ -272,6 +276,8 @@ class Checker {
             absl::Milliseconds(100), absl::Hours(1));
       Range(at + "pending_timeout", e.pending_timeout(),
             absl::Milliseconds(100), absl::Hours(1));
+      Range(at + "offer_timeout", e.offer_timeout(), absl::Milliseconds(100),
+            absl::Minutes(1));
     }
   }
 

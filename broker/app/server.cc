@@ -143,6 +143,7 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
     snapshot.shards.push_back(&shard->stats());
   snapshot.sockets = hub_->shards().front()->caps().sockets();
   snapshot.epoch = hub_->epoch();
+  snapshot.offers = hub_->offer_figures();
   if (callout_ != nullptr) snapshot.callouts = &callout_->stats();
   if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;

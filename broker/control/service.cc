@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/control/attach.h"
 #include "broker/control/call.h"
 #include "broker/control/publish.h"
 #include "broker/control/watch.h"
@@ -79,6 +80,11 @@ SocketBrokerService::WatchConnections(
 grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse>*
 SocketBrokerService::Publish(grpc::CallbackServerContext*) {
   return control::Publish(hub_, stats_);
+}
+
+grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse>*
+SocketBrokerService::Attach(grpc::CallbackServerContext*) {
+  return control::Attach(hub_, stats_);
 }
 
 }  // namespace broker

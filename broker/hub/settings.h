@@ -35,6 +35,9 @@ struct EndpointSettings {
   bool allow_pending = false;
   // Without a ticket the callout decides; it goes before allow_pending.
   bool allow_callout = false;
+  // Pending, and offered to an attached service; there must be one, unless
+  // allow_pending.
+  bool allow_attach = false;
   // Compared whole with the Origin header; "*" allows any. Empty: no Origin, or
   // a loopback one when the listener is on loopback.
   std::vector<std::string> allowed_origins;
@@ -45,6 +48,8 @@ struct EndpointSettings {
   uint64_t soft_outbox_bytes = 1 << 20;
   std::chrono::milliseconds soft_outbox_time{10'000};
   std::chrono::milliseconds pending_timeout{10'000};
+  // How long one service may take to answer an offer.
+  std::chrono::milliseconds offer_timeout{5'000};
 };
 
 // 0 means: no limit of its own.

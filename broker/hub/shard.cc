@@ -81,7 +81,12 @@ HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts,
   if (endpoint->allow_callout && shared_.callout != nullptr) {
     return AskCallout(std::move(facts), *endpoint, std::move(reply));
   }
-  if (!endpoint->allow_pending) return Unauthorized();
+  if (!endpoint->allow_pending) {
+    if (!endpoint->allow_attach) return Unauthorized();
+    if (!shared_.offers.HasServices(endpoint->ns)) {
+      return Refuse(503, "nobody is there to judge this client", 1);
+    }
+  }
   HandshakeAnswer answer = Accept(std::move(facts), *endpoint);
   answer.handshake->pending = shared_.caps.JoinPending();
   if (!answer.handshake->pending) {
@@ -186,7 +191,7 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   info->id = Uuid::Make(info->connect_time, index_);
   info->ns = handshake->endpoint->ns;
   info->endpoint = handshake->endpoint->path;
-  info->remote_address = std::move(handshake->facts.remote_address);
+  info->remote_address = handshake->facts.remote_address;
   info->remote_port = handshake->facts.remote_port;
   info->origin = Printable(handshake->facts.origin.value_or(""));
   info->query = Printable(handshake->facts.query.substr(0, kMaxQuery));
@@ -197,14 +202,15 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
     info->admit_time = info->connect_time;
     info->version = 1;
   } else {
-    session->pending = std::make_unique<Session::Pending>(
-        Session::Pending{std::move(handshake->pending),
-                         PendingInbound(session->endpoint->max_message_bytes)});
+    session->pending = std::make_unique<Session::Pending>(Session::Pending{
+        std::move(handshake->pending),
+        PendingInbound(session->endpoint->max_message_bytes), nullptr});
   }
   sessions_[slot] = std::move(session);
   const ConnectionInfoPtr shared = info;
   registry_.Insert(slot, shared);
   watches_.Record(nullptr, shared);
+  TellAttached(nullptr, shared, nullptr);
 
   if (shared_.draining.load(std::memory_order_relaxed)) {
     Close(slot, CloseCode::kGoingAway);
@@ -217,6 +223,9 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
                on_shard_.AssertHeld();
                Close(slot, CloseCode::kNotAdmitted);
              });
+    if (handshake->endpoint->allow_attach) {
+      AskServices(slot, std::move(handshake->facts));
+    }
     return shared->id;
   }
   // Asked in CheckHandshake already. Asked again in the task that registers
@@ -290,7 +299,8 @@ void Shard::Reply(Slot slot, absl::string_view text) {
 
 // ---- ends -----------------------------------------------------------------
 
-bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
+bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code,
+                          const Ending& ending) {
   if (Info(slot).state == ConnectionState::kClosing) return false;
   Session& session = *sessions_[slot];
   session.timer.reset();
@@ -299,33 +309,40 @@ bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
   ConnectionInfo info = Info(slot);
   info.state = ConnectionState::kClosing;
   info.close_code = code;
-  Change(slot, std::move(info));
+  Change(slot, std::move(info), &ending);
   return true;
 }
 
 bool Shard::Close(Slot slot, CloseCode code, absl::Duration drain_for) {
-  const bool first = BecomeClosing(slot, static_cast<uint16_t>(code));
+  const bool first =
+      BecomeClosing(slot, static_cast<uint16_t>(code), Ending::ByBroker(code));
   if (first || drain_for <= absl::ZeroDuration()) {
     transport_.Close(slot, code, drain_for);
   }
   return first;
 }
 
-void Shard::Change(Slot slot, ConnectionInfo info) {
+void Shard::Change(Slot slot, ConnectionInfo info, const Ending* ending) {
   ConnectionInfoPtr before = registry_.Get(slot);
   const auto after = std::make_shared<const ConnectionInfo>(std::move(info));
   registry_.Replace(slot, after);
+  TellAttached(before.get(), after, ending);
   watches_.Record(std::move(before), after);
 }
 
-void Shard::OnClosing(Slot slot, uint16_t) {
+void Shard::OnClosing(Slot slot, uint16_t code) {
   on_shard_.AssertHeld();
-  BecomeClosing(slot, std::nullopt);
+  BecomeClosing(slot, std::nullopt, Ending::ByClient(code));
 }
 
 void Shard::OnGone(Slot slot, uint16_t code) {
   on_shard_.AssertHeld();
   stats_.closes.Add(code);
+  if (Info(slot).state != ConnectionState::kClosing) {
+    sessions_[slot]->pending.reset();  // no offer comes behind its end
+    const Ending lost = Ending::Lost();
+    TellAttached(&Info(slot), nullptr, &lost);
+  }
   watches_.Record(registry_.Get(slot), nullptr, code);
   registry_.Erase(slot);
   sessions_[slot].reset();

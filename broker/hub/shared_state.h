@@ -9,6 +9,7 @@
 #include "broker/core/ids.h"
 #include "broker/hub/callout.h"
 #include "broker/hub/caps.h"
+#include "broker/hub/offers.h"
 #include "broker/hub/revocation_log.h"
 #include "broker/hub/tickets.h"
 
@@ -22,6 +23,7 @@ struct SharedState {
   Caps caps;
   Tickets tickets;
   RevocationLog revocations;
+  Offers offers;
   std::atomic<bool> draining{false};
   Callout* callout = nullptr;  // set before the shards' threads start
 };

@@ -67,6 +67,9 @@ TEST_F(ConfigCalloutTest, FaultsNameKeyValueAndWhatIsAllowed) {
   EXPECT_THAT(Fault("callout: {target: \"::1\"}\n"
                     "endpoints: [{path: /a, ways: [MANUAL, CALLOUT]}]"),
               HasSubstr("endpoints[0].ways: MANUAL is never used"));
+  EXPECT_THAT(Fault("callout: {target: \"::1\"}\n"
+                    "endpoints: [{path: /a, ways: [ATTACH, CALLOUT]}]"),
+              HasSubstr("endpoints[0].ways: ATTACH is never used"));
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
   EXPECT_EQ(mine.soft_outbox_bytes, e.soft_outbox_bytes);
   EXPECT_EQ(mine.soft_outbox_time, e.soft_outbox_time);
   EXPECT_EQ(mine.pending_timeout, e.pending_timeout);
+  EXPECT_EQ(mine.offer_timeout, e.offer_timeout);
   const Limits l;
   const Limits& limits = settings->limits;
   EXPECT_EQ(limits.max_connections_per_address, l.max_connections_per_address);
@@ -94,11 +95,12 @@ endpoints:
   - path: /raw/feed
     namespace: "null"
     framing: RAW
-    ways: [ticket, WAY_MANUAL]
+    ways: [ticket, WAY_MANUAL, attach]
     max_message_bytes: 3145728
     soft_outbox_bytes: 1000
     soft_outbox_time: 2s
     pending_timeout: 1.5s
+    offer_timeout: 2.5s
 limits:
   max_connections: 5
   max_connections_per_address: 2
@@ -140,6 +142,8 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_EQ(raw.framing, Framing::kRaw);
   EXPECT_TRUE(raw.allow_ticket);
   EXPECT_TRUE(raw.allow_pending);
+  EXPECT_TRUE(raw.allow_attach);
+  EXPECT_EQ(raw.offer_timeout, std::chrono::milliseconds(2500));
   EXPECT_EQ(raw.max_message_bytes, 3u << 20);
   EXPECT_EQ(raw.max_outbox_bytes, 6u << 20) << "follows the message size";
   EXPECT_EQ(raw.soft_outbox_bytes, 1000u);
@@ -231,7 +235,7 @@ TEST_F(ConfigTest, FaultsNameLineKeyValueAndWhatIsAllowed) {
             "of JSONRPC, RAW");
   EXPECT_EQ(Fault("endpoints: [{path: /a, ways: [TICKET, UNSPECIFIED]}]"),
             ":1: endpoints[0].ways[1]: \"UNSPECIFIED\" is not allowed; allowed "
-            "is one of TICKET, MANUAL, CALLOUT");
+            "is one of TICKET, MANUAL, CALLOUT, ATTACH");
   EXPECT_EQ(Fault("drain: {window: 10}"),
             ":1: drain.window: \"10\" is not allowed; allowed is a duration "
             "such as \"25s\" or \"500ms\"");

@@ -1,6 +1,6 @@
 """Client for socket-broker. Messages are in `socketbroker.v1`."""
 
-from socketbroker.client import Client, ConnectionWatch
+from socketbroker.client import AttachStream, Client, ConnectionWatch
 from socketbroker.error import BrokerError, FieldViolation, from_publish_error
 
-__all__ = ["BrokerError", "Client", "ConnectionWatch", "FieldViolation", "from_publish_error"]
+__all__ = ["AttachStream", "BrokerError", "Client", "ConnectionWatch", "FieldViolation", "from_publish_error"]
