@@ -188,6 +188,34 @@ void CollectJournal(const JournalStats& s, Families& out) {
       .Add(Sum({&s.write_time}));
 }
 
+void CollectOffers(const Offers::Figures& offers, Families& out) {
+  out.Gauge("attached_services", "Attached services that judge handshakes.")
+      .Add(offers.services);
+  out.Gauge("waiting_handshakes",
+            "Pending connections that wait for an attached service's answer.")
+      .Add(offers.waiting);
+  out.Counter("offers_total", "Handshakes offered to attached services.")
+      .Add(offers.offered);
+  out.Counter("offers_expired_total",
+              "Offers that a service did not answer in time.")
+      .Add(offers.expired);
+}
+
+void CollectCallouts(const CalloutStats& callouts, Families& out) {
+  out.Counter("callouts_total",
+              "Handshakes that the application was to judge, by result; busy "
+              "and open: it was not asked.");
+  for (size_t i = 0; i < CalloutStats::kNames.size(); ++i) {
+    out.Add(callouts.count(i), {{"result", CalloutStats::kNames[i]}});
+  }
+  out.Begin("callout_seconds", MetricType::Histogram,
+            "The time that the application took to answer a callout.")
+      .Add(Sum({&callouts.seconds()}));
+  out.Gauge("callout_breaker_open",
+            "1 while the application is left alone because it did not answer.")
+      .Add(callouts.breaker_open() ? 1.0 : 0.0);
+}
+
 }  // namespace
 
 std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
@@ -217,6 +245,8 @@ std::vector<MetricFamily> CollectMetrics(const MetricsSnapshot& snapshot) {
   CollectSockets(snapshot, out);
   CollectMessages(snapshot, out);
   if (snapshot.journal != nullptr) CollectJournal(*snapshot.journal, out);
+  CollectOffers(snapshot.offers, out);
+  if (snapshot.callouts != nullptr) CollectCallouts(*snapshot.callouts, out);
   out.Counter("rpcs_total", "Calls of the gRPC API, by method and code.");
   for (const RpcStatsSnapshot& rpc : snapshot.rpcs) {
     out.Add(rpc.count, {{"method", rpc.method}, {"code", rpc.code}});

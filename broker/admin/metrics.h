@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "broker/hub/callout_stats.h"
+#include "broker/hub/offers.h"
 #include "broker/hub/memory_status.h"
 #include "broker/hub/stats.h"
 #include "broker/registry/registry.h"
@@ -36,6 +38,8 @@ struct MetricsSnapshot {
   std::optional<int64_t> certificate_expires;  // Unix time
   std::map<std::string, Registry::Counts> namespaces;
   std::vector<RpcStatsSnapshot> rpcs;
+  Offers::Figures offers;
+  const CalloutStats* callouts = nullptr;  // null: there is no callout
 };
 
 std::vector<prometheus::MetricFamily> CollectMetrics(

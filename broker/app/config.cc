@@ -33,6 +33,8 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
       e.framing() == v1::FRAMING_RAW ? Framing::kRaw : Framing::kJsonRpc;
   out.allow_ticket = allows(v1::WAY_TICKET);
   out.allow_pending = allows(v1::WAY_MANUAL);
+  out.allow_callout = allows(v1::WAY_CALLOUT);
+  out.allow_attach = allows(v1::WAY_ATTACH);
   out.allowed_origins.assign(e.allowed_origins().begin(),
                              e.allowed_origins().end());
   out.max_message_bytes = e.max_message_bytes();
@@ -43,6 +45,7 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
   out.allow_missing_origin = e.allow_missing_origin();
   out.max_messages_per_second = e.max_messages_per_second();
   out.max_bytes_per_second = e.max_bytes_per_second();
+  out.offer_timeout = ToMilliseconds(e.offer_timeout());
   return out;
 }
 
@@ -126,6 +129,8 @@ std::vector<std::string> KeysThatNeedRestart(const Config& running,
   compare("shards", running.shards(), loaded.shards());
   compare("reflection", running.reflection(), loaded.reflection());
   compare("state_dir", running.state_dir(), loaded.state_dir());
+  compare("callout", running.callout().SerializeAsString(),
+          loaded.callout().SerializeAsString());
   return keys;
 }
 
@@ -152,6 +157,8 @@ void KeepUntilRestart(const Config& running, Config& loaded) {
   loaded.set_shards(running.shards());
   loaded.set_reflection(running.reflection());
   loaded.set_state_dir(running.state_dir());
+  loaded.clear_callout();
+  if (running.has_callout()) *loaded.mutable_callout() = running.callout();
 }
 
 SettingsPtr ToSettings(const Config& config) {
@@ -202,6 +209,27 @@ absl::Status CheckReload(const Config& running, const Config& loaded,
         "everything; keep one with enabled: false, or restart");
   }
   return AsStatus(faults);
+}
+
+absl::StatusOr<std::unique_ptr<GrpcCallout>> LoadCallout(const Config& config) {
+  if (!config.has_callout()) return nullptr;
+  const v1::Callout& callout = config.callout();
+  CalloutOptions options;
+  options.target = callout.target();
+  options.deadline = ToMilliseconds(callout.deadline());
+  options.max_concurrent = callout.max_concurrent();
+  options.breaker_failures = callout.breaker_failures();
+  options.breaker_pause = ToMilliseconds(callout.breaker_pause());
+  options.tls = callout.has_tls();
+  options.ca_file = callout.tls().ca_file();
+  options.certificate_file = callout.tls().certificate_file();
+  options.private_key_file = callout.tls().private_key_file();
+  options.server_name = callout.tls().server_name();
+  options.key_file = callout.key_file();
+  auto made = GrpcCallout::Make(options);
+  if (made.ok()) return made;
+  return absl::InvalidArgumentError(
+      absl::StrCat("callout.", made.status().message()));
 }
 
 bool WantsReflection(const Config& config) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "absl/time/time.h"
 #include "broker/app/config_map.h"
 #include "broker/app/config_rules.h"
+#include "broker/callout/grpc_callout.h"
 #include "broker/control/tls.h"
 #include "broker/core/log.h"
 #include "broker/hub/settings.h"
@@ -58,6 +60,8 @@ absl::StatusOr<ControlCertificatesPtr> LoadControlTls(const Config& config);
 // KeepUntilRestart.
 absl::Status CheckReload(const Config& running, const Config& loaded,
                          uint64_t descriptor_limit);
+// Reads the files of `callout`; null when it is not set. Likewise.
+absl::StatusOr<std::unique_ptr<GrpcCallout>> LoadCallout(const Config& config);
 bool WantsReflection(const Config& config);
 absl::Duration DrainWindow(const Config& config);
 LogLevel ToLogLevel(const Config& config);

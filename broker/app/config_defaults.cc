@@ -50,6 +50,7 @@ void FillEndpoint(v1::Endpoint& e) {
   }
   if (!e.has_max_messages_per_second()) e.set_max_messages_per_second(0);
   if (!e.has_max_bytes_per_second()) e.set_max_bytes_per_second(0);
+  if (!e.has_offer_timeout()) *e.mutable_offer_timeout() = Seconds(5);
 }
 
 void FillLimits(uint64_t descriptor_limit, uint64_t memory_limit,
@@ -93,6 +94,24 @@ void FillLimits(uint64_t descriptor_limit, uint64_t memory_limit,
   if (!limits.has_max_memory_bytes()) limits.set_max_memory_bytes(memory_limit);
 }
 
+// Of a complete `limits`.
+void FillCallout(const v1::Limits& limits, v1::Callout& callout) {
+  if (!callout.has_deadline()) {
+    const Duration& all = limits.handshake_timeout();
+    const int64_t nanos = std::min<int64_t>(
+        3'000'000'000,
+        (std::min<int64_t>(all.seconds(), 60) * 1'000'000'000 + all.nanos()) /
+            5 * 3);
+    callout.mutable_deadline()->set_seconds(nanos / 1'000'000'000);
+    callout.mutable_deadline()->set_nanos(
+        static_cast<int32_t>(nanos % 1'000'000'000));
+  }
+  if (!callout.has_max_concurrent()) callout.set_max_concurrent(256);
+  if (!callout.has_breaker_failures()) callout.set_breaker_failures(10);
+  if (!callout.has_breaker_pause())
+    *callout.mutable_breaker_pause() = Seconds(5);
+}
+
 }  // namespace
 
 void FillDefaults(uint64_t descriptor_limit, uint64_t memory_limit,
@@ -119,6 +138,9 @@ void FillDefaults(uint64_t descriptor_limit, uint64_t memory_limit,
   }
   for (v1::Endpoint& e : *config.mutable_endpoints()) FillEndpoint(e);
   FillLimits(descriptor_limit, memory_limit, *config.mutable_limits());
+  if (config.has_callout()) {
+    FillCallout(config.limits(), *config.mutable_callout());
+  }
   if (config.shards() == 0) {
     config.set_shards(
         std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, 256));

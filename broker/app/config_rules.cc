@@ -87,6 +87,28 @@ std::string WrongWithOrigin(absl::string_view origin) {
   return ok ? "" : kForm;
 }
 
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) +
+         absl::Nanoseconds(duration.nanos());
+}
+
+// Whether what gRPC takes as a target cannot leave this machine.
+bool IsLocalTarget(absl::string_view target) {
+  if (absl::StartsWith(target, "unix:") ||
+      absl::StartsWith(target, "unix-abstract:")) {
+    return true;
+  }
+  for (const char* scheme : {"dns:///", "dns:", "ipv4:", "ipv6:"}) {
+    if (absl::ConsumePrefix(&target, scheme)) break;
+  }
+  const size_t colon = target.find_last_of(":]");
+  if (colon != absl::string_view::npos && target[colon] == ':') {
+    target = target.substr(0, colon);
+  }
+  if (absl::ConsumePrefix(&target, "[")) absl::ConsumeSuffix(&target, "]");
+  return target == "localhost" || IsLoopback(target);
+}
+
 class Checker {
  public:
   Checker(const Config& config, uint64_t descriptor_limit, Faults& faults)
@@ -96,6 +118,7 @@ class Checker {
     CheckListeners();
     CheckEndpoints();
     CheckLimits();
+    CheckCallout();
     Range("shards", config_.shards(), 1, 256);
     Range("drain.window", config_.drain().window(), absl::ZeroDuration(),
           absl::Hours(1));
@@ -234,6 +257,64 @@ class Checker {
                        "control.unix_socket"));
   }
 
+  void CheckCallout() {
+    if (!config_.has_callout()) return;
+    const v1::Callout& callout = config_.callout();
+    if (callout.target().empty()) {
+      Fault("callout.target",
+            "is required: where the application is, such as 127.0.0.1:50061");
+    } else if (!callout.has_tls() && !IsLocalTarget(callout.target())) {
+      Fault(
+          "callout.target",
+          absl::StrCat(Quoted(callout.target()),
+                       " is not on loopback, and handshakes hold the secrets "
+                       "of clients; allowed are loopback addresses, localhost "
+                       "and unix:, or any with callout.tls"));
+    }
+    Range("callout.deadline", callout.deadline(), absl::Milliseconds(10),
+          absl::Minutes(1));
+    const absl::Duration handshake =
+        ToDuration(config_.limits().handshake_timeout());
+    if (ToDuration(callout.deadline()) >= handshake) {
+      Fault(
+          "callout.deadline",
+          absl::StrCat(absl::FormatDuration(ToDuration(callout.deadline())),
+                       " is not less than limits.handshake_timeout, which is ",
+                       absl::FormatDuration(handshake)));
+    }
+    Range("callout.max_concurrent", callout.max_concurrent(), 1, 100'000);
+    Range("callout.breaker_failures", callout.breaker_failures(), 0, 1'000'000);
+    Range("callout.breaker_pause", callout.breaker_pause(),
+          absl::Milliseconds(10), absl::Hours(1));
+    const v1::CalloutTls& tls = callout.tls();
+    if (tls.certificate_file().empty() != tls.private_key_file().empty()) {
+      Fault(tls.certificate_file().empty() ? "callout.tls.certificate_file"
+                                           : "callout.tls.private_key_file",
+            "is required with the other of the two: the path of a PEM file");
+    }
+  }
+
+  void CheckWays(const std::string& at, const v1::Endpoint& e) {
+    const auto has = [&](v1::Way way) {
+      return std::find(e.ways().begin(), e.ways().end(), way) != e.ways().end();
+    };
+    if (!has(v1::WAY_CALLOUT)) return;
+    if (!config_.has_callout()) {
+      Fault(at + "ways",
+            "CALLOUT has nobody to ask; say where the application is in "
+            "callout.target");
+    }
+    for (const v1::Way way : {v1::WAY_MANUAL, v1::WAY_ATTACH}) {
+      if (!has(way)) continue;
+      Fault(
+          at + "ways",
+          absl::StrCat(ShortName(*v1::Way_descriptor()->FindValueByNumber(way)),
+                       " is never used beside CALLOUT, which decides about "
+                       "every handshake without a ticket; allowed is one of "
+                       "them"));
+    }
+  }
+
   void CheckEndpoints() {
     if (config_.endpoints_size() > 64) {
       Fault("endpoints", absl::StrCat(config_.endpoints_size(),
@@ -249,6 +330,7 @@ class Checker {
               absl::StrCat(Quoted(e.path()), " is another endpoint's, too"));
       }
       CheckNamespace(at, e);
+      CheckWays(at, e);
       for (int o = 0; o < e.allowed_origins_size(); ++o) {
         const std::string wrong = WrongWithOrigin(e.allowed_origins(o));
         if (wrong.empty()) continue;
@@ -271,6 +353,8 @@ class Checker {
             kMaxMessagesPerSecond);
       Range(at + "max_bytes_per_second", e.max_bytes_per_second(), 0,
             kMaxBytesPerSecond);
+      Range(at + "offer_timeout", e.offer_timeout(), absl::Milliseconds(100),
+            absl::Minutes(1));
     }
   }
 

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -156,8 +157,8 @@ void LogStarted(const Server& server, const std::string& state_dir) {
 }
 
 int Run(const ConfigSources& sources, Config config, Certificates certificates,
-        const sigset_t& signals) {
-  Server server(ToOptions(config, std::move(certificates)));
+        std::unique_ptr<GrpcCallout> callout, const sigset_t& signals) {
+  Server server(ToOptions(config, std::move(certificates)), std::move(callout));
   const absl::Status started = server.Start();
   if (!started.ok()) {
     Log(LogLevel::kError, "start_failed", started.message());
@@ -205,6 +206,8 @@ int Main(const std::vector<std::string>& arguments) {
   if (!config.ok()) return Fail(config.status());
   absl::StatusOr<Certificates> certificates = LoadCertificates(*config);
   if (!certificates.ok()) return Fail(certificates.status());
+  auto callout = LoadCallout(*config);
+  if (!callout.ok()) return Fail(callout.status());
   switch (line->action) {
     case CommandLine::Action::kCheckConfig:
       std::puts("OK");
@@ -216,7 +219,8 @@ int Main(const std::vector<std::string>& arguments) {
       break;
   }
   SetLog(*config);
-  return Run(sources, *std::move(config), *std::move(certificates), signals);
+  return Run(sources, *std::move(config), *std::move(certificates),
+             *std::move(callout), signals);
 }
 
 }  // namespace

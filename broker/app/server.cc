@@ -39,9 +39,10 @@ std::optional<T> Wait(Start start) {
 
 }  // namespace
 
-Server::Server(ServerOptions options)
+Server::Server(ServerOptions options, std::unique_ptr<GrpcCallout> callout)
     : options_(std::move(options)),
       websocket_(options_.websocket),
+      callout_(std::move(callout)),
       access_(options_.callers,
               options_.control_tls && !options_.control_tls->client_ca.empty(),
               Clock::System()) {
@@ -60,6 +61,7 @@ Server::~Server() {
   memory_.reset();
   if (control_) control_->Shutdown(absl::ZeroDuration());
   websocket_.Stop();
+  callout_.reset();  // nobody asks any more, and the hub still hears answers
 }
 
 std::string Server::websocket_address() const {
@@ -89,6 +91,7 @@ absl::Status Server::MakeHub() {
 
 absl::Status Server::Start() {
   BROKER_RETURN_IF_ERROR(MakeHub());
+  hub_->SetCallout(callout_.get());
   BROKER_RETURN_IF_ERROR(websocket_.Bind());
   if (options_.admin_enabled) {
     admin_ = std::make_unique<AdminServer>(MakeAdminSource());
@@ -176,6 +179,8 @@ std::vector<prometheus::MetricFamily> Server::CollectMetrics() {
   if (journal_ != nullptr) snapshot.journal = &journal_->stats();
   snapshot.memory = hub_->memory();
   snapshot.control_restarts = control_->restarts();
+  snapshot.offers = hub_->offer_figures();
+  if (callout_ != nullptr) snapshot.callouts = &callout_->stats();
   if (websocket_tls()) snapshot.certificate_expires = certificate_expires_;
   using Counts = std::map<std::string, Registry::Counts>;
   snapshot.namespaces = Wait<Counts>([this](Done<Counts> done) {

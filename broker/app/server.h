@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "broker/admin/admin_server.h"
 #include "broker/app/memory.h"
+#include "broker/callout/grpc_callout.h"
 #include "broker/control/server.h"
 #include "broker/control/supervisor.h"
 #include "broker/hub/hub.h"
@@ -37,7 +38,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  explicit Server(ServerOptions options);
+  // The callout is for endpoints with the way CALLOUT; null: there is none.
+  Server(ServerOptions options, std::unique_ptr<GrpcCallout> callout);
   ~Server();  // ends everything at once
 
   // Listens everywhere, then serves. The error names what could not be had.
@@ -75,6 +77,7 @@ class Server {
   std::atomic<int64_t> certificate_expires_{0};  // Unix time; with TLS only
   WsServer websocket_;
   std::unique_ptr<FileJournal> journal_;  // null: none
+  std::unique_ptr<GrpcCallout> callout_;
   std::unique_ptr<Hub> hub_;
   // Of every gRPC server, should one follow another.
   Access access_;

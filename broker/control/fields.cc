@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
-#include "broker/core/identity_limits.h"
 
 namespace broker {
 namespace {
@@ -45,19 +44,6 @@ absl::Status CheckNamespace(absl::string_view ns, const Settings& settings) {
   return InvalidField(
       "namespace", absl::StrCat(Quoted(ns), " is not served here; these are: ",
                                 absl::StrJoin(settings.Namespaces(), ", ")));
-}
-
-absl::Status CheckKey(absl::string_view field, bool present,
-                      absl::string_view key) {
-  if (!present) return InvalidField(field, "is missing");
-  if (key.empty()) {
-    return InvalidField(field, "is empty, and an empty key names nothing");
-  }
-  if (key.size() > kMaxKeyBytes) {
-    return InvalidField(field, absl::StrCat(key.size(), " bytes, at most ",
-                                            kMaxKeyBytes, " are allowed"));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<absl::Duration>> ReadDuration(
@@ -107,30 +93,6 @@ absl::StatusOr<size_t> ReadPageSize(int page_size) {
                                                   "100"));
   }
   return page_size == 0 ? 100 : std::min<size_t>(page_size, 1'000);
-}
-
-absl::Time ToTime(const google::protobuf::Timestamp& timestamp) {
-  return absl::FromUnixSeconds(timestamp.seconds()) +
-         absl::Nanoseconds(timestamp.nanos());
-}
-
-void FromTime(absl::Time time, google::protobuf::Timestamp* out) {
-  const int64_t seconds = absl::ToUnixSeconds(time);
-  out->set_seconds(seconds);
-  out->set_nanos(static_cast<int32_t>(
-      absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
-}
-
-absl::Status CheckTimestamp(absl::string_view field,
-                            const google::protobuf::Timestamp& t) {
-  // Years 1 to 9999, as google.protobuf.Timestamp says.
-  const bool good = t.seconds() >= -62135596800 &&
-                    t.seconds() <= 253402300799 && t.nanos() >= 0 &&
-                    t.nanos() < 1'000'000'000;
-  if (good) return absl::OkStatus();
-  return InvalidField(field, absl::StrCat(t.seconds(), " s ", t.nanos(),
-                                          " ns is no time from the year 1 to "
-                                          "9999"));
 }
 
 }  // namespace broker

@@ -21,9 +21,9 @@
 #include "broker/hub/commands.h"
 #include "broker/hub/settings.h"
 #include "broker/rpc/callers.h"
+#include "broker/rpc/identity.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/repeated_ptr_field.h"
-#include "google/protobuf/timestamp.pb.h"
 #include "socketbroker/v1/connection.pb.h"
 
 namespace broker {
@@ -36,10 +36,6 @@ absl::StatusOr<ConnectionIdSet> ReadExcluded(
 // INVALID_ARGUMENT for a namespace that no endpoint has.
 absl::Status CheckNamespace(absl::string_view ns, const Settings& settings);
 
-// A key of an identity: present, not empty, not too long.
-absl::Status CheckKey(absl::string_view field, bool present,
-                      absl::string_view key);
-
 // A duration above zero, at most `most`. Unset: nothing.
 absl::StatusOr<std::optional<absl::Duration>> ReadDuration(
     absl::string_view field, bool present,
@@ -50,12 +46,6 @@ absl::StatusOr<States> ReadStates(
 
 // 1 to 1,000: more is taken as that, 0 as 100. Less: INVALID_ARGUMENT.
 absl::StatusOr<size_t> ReadPageSize(int page_size);
-
-absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
-void FromTime(absl::Time time, google::protobuf::Timestamp* out);
-// Into the range of a Timestamp or nothing: INVALID_ARGUMENT.
-absl::Status CheckTimestamp(absl::string_view field,
-                            const google::protobuf::Timestamp& timestamp);
 
 // The namespace of a request, "default" when unset. PERMISSION_DENIED out of
 // the caller's reach.

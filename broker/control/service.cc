@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/control/attach.h"
 #include "broker/control/audit.h"
 #include "broker/control/call.h"
 #include "broker/control/publish.h"
@@ -140,6 +141,11 @@ SocketBrokerService::Publish(grpc::CallbackServerContext* context) {
         Refuse(*context, rule, caller.status(), stats_));
   }
   return control::Publish(hub_, access_, *std::move(caller), stats_);
+}
+
+grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse>*
+SocketBrokerService::Attach(grpc::CallbackServerContext*) {
+  return control::Attach(hub_, stats_);
 }
 
 }  // namespace broker

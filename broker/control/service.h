@@ -54,6 +54,9 @@ class SocketBrokerService final
   grpc::ServerBidiReactor<socketbroker::v1::PublishRequest,
                           socketbroker::v1::PublishResponse>*
   Publish(grpc::CallbackServerContext* context) override;
+  grpc::ServerBidiReactor<socketbroker::v1::AttachRequest,
+                          socketbroker::v1::AttachResponse>*
+  Attach(grpc::CallbackServerContext* context) override;
 
  private:
   Hub& hub_;

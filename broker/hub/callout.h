@@ -24,9 +24,11 @@ class Callout {
   virtual ~Callout() = default;
 
   // Asks about a handshake that arrived at `epoch`, and calls `done` once, on
-  // any thread, or drops it: the handshake then ends with its timeout. The
-  // facts are there until then. Called on a shard's thread: must not block.
-  virtual void Authenticate(const HandshakeFacts& facts, uint64_t epoch,
+  // any thread and maybe at once, or drops it: the handshake then ends with its
+  // timeout. The facts are there until then. Called on a shard's thread: must
+  // not block.
+  virtual void Authenticate(const HandshakeFacts& facts,
+                            const EndpointSettings& endpoint, uint64_t epoch,
                             absl::AnyInvocable<void(CalloutAnswer)> done) = 0;
 };
 

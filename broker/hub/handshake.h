@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "broker/core/identity.h"
@@ -20,11 +22,16 @@ namespace broker {
 // WebSocket upgrade.
 struct HandshakeFacts {
   std::string path;
-  std::string query;  // without the ticket; cut at 1,024 bytes
+  std::string query;  // without the ticket
   std::optional<std::string> origin;
   std::optional<std::string> ticket;
+  // All of them but Sec-WebSocket-Protocol, which may carry a ticket. With the
+  // subprotocols, these are for who judges the credential, and for nobody else.
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::string> subprotocols;  // offered, no ticket among them
   std::string remote_address;
   uint16_t remote_port = 0;
+  bool tls = false;
   // Of the socket's lease: see Caps::OpenSocket.
   SocketOverload overload = SocketOverload::kNone;
 };

@@ -227,11 +227,16 @@ void Hub::Drain(absl::Duration spread, absl::AnyInvocable<void()> done) {
   shared_.draining = true;
   // Held by every shard until it is drained, or ends.
   struct Undrained {
+    Offers& offers;
     absl::AnyInvocable<void()> done;
-    ~Undrained() { done(); }
+    ~Undrained() {
+      // Behind the last connection's end.
+      offers.FailAll(ShuttingDown());
+      done();
+    }
   };
-  const auto undrained = std::make_shared<Undrained>();
-  undrained->done = std::move(done);
+  const std::shared_ptr<Undrained> undrained(
+      new Undrained{shared_.offers, std::move(done)});
   for (size_t i = 0; i < shards_.size(); ++i) {
     Post(i, [held = undrained, spread, shard = shards_[i].get()]() mutable {
       shard->Drain(spread, [held = std::move(held)] {});

@@ -85,6 +85,17 @@ class Hub {
   // of them refuses the identity is asked when the ticket is presented.
   absl::StatusOr<std::string> MintTicket(Ticket ticket);
 
+  // ---- services ----
+  // Starts the feed, or fails it. What it is told from then on is complete.
+  void Attach(const AttachFeedPtr& feed, uint64_t handshake_credit);
+  void AddHandshakeCredit(const AttachFeedPtr& feed, uint64_t credit);
+  // The service is gone: its offers go to others.
+  void Detach(const AttachFeedPtr& feed);
+  // Closes the client with 4006, when the offer stands and is this service's.
+  void RefuseHandshake(const AttachFeedPtr& feed, uint64_t offer_id,
+                       std::string reason);
+  Offers::Figures offer_figures() const { return shared_.offers.figures(); }
+
   // ---- revocation ----
   void Revoke(RevokeCommand command, Done<RevokeResult> done);
   std::vector<FencePtr> ListRevocations(const std::optional<std::string>& ns,
@@ -139,6 +150,8 @@ class Hub {
   // connection.
   template <typename T, typename Task>
   void OnOwner(const ConnectionId& id, Task task, Done<T> done);
+  // Begins the time of offers, each on its shard.
+  void OnOffered(const std::vector<Offers::Made>& offers);
   void Execute(std::shared_ptr<const RevokeCommand> command,
                Done<RevokeResult> done);
   void Close(std::shared_ptr<const RevokeCommand> command,

@@ -37,6 +37,9 @@ struct EndpointSettings {
   bool allow_pending = false;
   // Without a ticket the callout decides; it goes before allow_pending.
   bool allow_callout = false;
+  // Pending, and offered to an attached service; there must be one, unless
+  // allow_pending.
+  bool allow_attach = false;
   // Compared whole with the Origin header; "*" allows any. Empty: a loopback
   // one when the listener is on loopback.
   std::vector<std::string> allowed_origins;
@@ -51,6 +54,8 @@ struct EndpointSettings {
   // What one client may send in a second; 0: no limit.
   uint64_t max_messages_per_second = 0;
   uint64_t max_bytes_per_second = 0;
+  // How long one service may take to answer an offer.
+  std::chrono::milliseconds offer_timeout{5'000};
 };
 
 // What happens when an account that has as many connections as it may gets

@@ -24,6 +24,9 @@ HandshakeAnswer Refuse(int status, absl::string_view body,
   return answer;
 }
 
+// So much of a query is kept.
+constexpr size_t kMaxQuery = 1024;
+
 // What the API shows must be UTF-8, and a header need not be.
 std::string Printable(std::string text) {
   for (char& c : text) {
@@ -86,7 +89,12 @@ HandshakeAnswer Shard::CheckHandshake(HandshakeFacts facts,
   if (endpoint->allow_callout && shared_.callout != nullptr) {
     return AskCallout(std::move(facts), *endpoint, std::move(reply));
   }
-  if (!endpoint->allow_pending) return Unauthorized();
+  if (!endpoint->allow_pending) {
+    if (!endpoint->allow_attach) return Unauthorized();
+    if (!shared_.offers.HasServices(endpoint->ns)) {
+      return Refuse(503, "nobody is there to judge this client", 1);
+    }
+  }
   HandshakeAnswer answer = Accept(std::move(facts), *endpoint);
   if (answer.handshake == nullptr) return answer;
   answer.handshake->pending = shared_.caps.JoinPending();
@@ -144,7 +152,7 @@ HandshakeAnswer Shard::AskCallout(HandshakeFacts facts,
   if (answer.handshake == nullptr) return answer;
   const Handshake& asked = *answer.handshake;
   shared_.callout->Authenticate(
-      asked.facts, asked.arrival_epoch,
+      asked.facts, endpoint, asked.arrival_epoch,
       [this, handshake = std::move(answer.handshake),
        reply = std::move(reply)](CalloutAnswer decision) mutable {
         transport_.Post([this, handshake = std::move(handshake),
@@ -161,7 +169,8 @@ HandshakeAnswer Shard::AskCallout(HandshakeFacts facts,
 HandshakeAnswer Shard::OnCalloutAnswer(std::unique_ptr<Handshake> handshake,
                                        CalloutAnswer answer) {
   if (answer.http_status != 101) {
-    return Refuse(answer.http_status, answer.body);
+    return Refuse(answer.http_status, answer.body,
+                  answer.http_status == 503 ? 1 : 0);
   }
   if (shared_.draining.load(std::memory_order_relaxed)) {
     return Refuse(503, "the broker is shutting down", 1);
@@ -213,10 +222,10 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   info->id = Uuid::Make(info->connect_time, index_);
   info->ns = handshake->endpoint->ns;
   info->endpoint = handshake->endpoint->path;
-  info->remote_address = std::move(handshake->facts.remote_address);
+  info->remote_address = handshake->facts.remote_address;
   info->remote_port = handshake->facts.remote_port;
   info->origin = Printable(handshake->facts.origin.value_or(""));
-  info->query = Printable(std::move(handshake->facts.query));
+  info->query = Printable(handshake->facts.query.substr(0, kMaxQuery));
   info->epoch = handshake->arrival_epoch;
   if (handshake->identity != nullptr) {
     info->state = ConnectionState::kAdmitted;
@@ -224,14 +233,15 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
     info->admit_time = info->connect_time;
     info->version = 1;
   } else {
-    session->pending = std::make_unique<Session::Pending>(
-        Session::Pending{std::move(handshake->pending),
-                         PendingInbound(session->endpoint->max_message_bytes)});
+    session->pending = std::make_unique<Session::Pending>(Session::Pending{
+        std::move(handshake->pending),
+        PendingInbound(session->endpoint->max_message_bytes), nullptr});
   }
   sessions_[slot] = std::move(session);
   const ConnectionInfoPtr shared = info;
   registry_.Insert(slot, shared);
   watches_.Record(nullptr, shared);
+  TellAttached(nullptr, shared, nullptr);
 
   if (shared_.draining.load(std::memory_order_relaxed)) {
     Close(slot, CloseCode::kGoingAway);
@@ -244,6 +254,9 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
                on_shard_.AssertHeld();
                Close(slot, CloseCode::kNotAdmitted);
              });
+    if (handshake->endpoint->allow_attach) {
+      AskServices(slot, std::move(handshake->facts));
+    }
     return shared->id;
   }
   // Asked in CheckHandshake already. Asked again in the task that registers
@@ -324,7 +337,8 @@ void Shard::Reply(Slot slot, absl::string_view text) {
 
 // ---- ends -----------------------------------------------------------------
 
-bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
+bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code,
+                          const Ending& ending) {
   if (!registry_.Has(slot)) return false;  // OnOpen threw.
   if (Info(slot).state == ConnectionState::kClosing) return false;
   Session& session = *sessions_[slot];
@@ -335,34 +349,41 @@ bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code) {
   ConnectionInfo info = Info(slot);
   info.state = ConnectionState::kClosing;
   info.close_code = code;
-  Change(slot, std::move(info));
+  Change(slot, std::move(info), &ending);
   return true;
 }
 
 bool Shard::Close(Slot slot, CloseCode code, absl::Duration drain_for) {
-  const bool first = BecomeClosing(slot, static_cast<uint16_t>(code));
+  const bool first =
+      BecomeClosing(slot, static_cast<uint16_t>(code), Ending::ByBroker(code));
   if (first || drain_for <= absl::ZeroDuration()) {
     transport_.Close(slot, code, drain_for);
   }
   return first;
 }
 
-void Shard::Change(Slot slot, ConnectionInfo info) {
+void Shard::Change(Slot slot, ConnectionInfo info, const Ending* ending) {
   ConnectionInfoPtr before = registry_.Get(slot);
   const auto after = std::make_shared<const ConnectionInfo>(std::move(info));
   registry_.Replace(slot, after);
+  TellAttached(before.get(), after, ending);
   watches_.Record(std::move(before), after);
 }
 
-void Shard::OnClosing(Slot slot, uint16_t) {
+void Shard::OnClosing(Slot slot, uint16_t code) {
   on_shard_.AssertHeld();
-  BecomeClosing(slot, std::nullopt);
+  BecomeClosing(slot, std::nullopt, Ending::ByClient(code));
 }
 
 void Shard::OnGone(Slot slot, uint16_t code) {
   on_shard_.AssertHeld();
   if (!registry_.Has(slot)) return;  // OnOpen threw.
   stats_.closes.Add(code);
+  if (Info(slot).state != ConnectionState::kClosing) {
+    sessions_[slot]->pending.reset();  // no offer comes behind its end
+    const Ending lost = Ending::Lost();
+    TellAttached(&Info(slot), nullptr, &lost);
+  }
   watches_.Record(registry_.Get(slot), nullptr, code);
   registry_.Erase(slot);
   sessions_[slot].reset();

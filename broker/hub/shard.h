@@ -83,6 +83,13 @@ class Shard {
   absl::StatusOr<ConnectionInfoPtr> Update(const UpdateCommand& command);
   BulkUpdateResult UpdateFiltered(const BulkUpdateCommand& command);
   bool Remove(const ConnectionId& id, const Reach* within = nullptr);
+  // Tells the feed of every change from now on.
+  void Attach(const AttachFeedPtr& feed);
+  // A pending connection has been offered: the time of the offer begins.
+  void OnOffered(const ConnectionId& id, Offers::OfferId offer);
+  // Closes a connection that is not bound with 4006. An empty reason: the
+  // code's own.
+  void RefuseHandshake(const ConnectionId& id, const std::string& reason);
   // Whether a binding, made already, would still be allowed.
   absl::Status CheckFences(const ConnectionInfo& as_bound,
                            uint64_t verified_at_epoch);
@@ -130,11 +137,22 @@ class Shard {
   void Drain(absl::Duration spread, absl::AnyInvocable<void()> done);
 
  private:
+  // A pending connection's place among the handshakes that wait for services.
+  struct Waiting {
+    Waiting(Offers& the_offers, WaitingHandshakePtr the_handshake);
+    ~Waiting();
+    Offers& offers;
+    const WaitingHandshakePtr handshake;
+    Offers::HandshakeId id = 0;
+    std::optional<Offers::OfferId> offer;  // the newest
+    Timer timer;                           // its end
+  };
   // What the shard keeps of a connection beside its ConnectionInfo.
   struct Session {
     struct Pending {
       PendingLease lease;
       PendingInbound inbound;
+      std::unique_ptr<Waiting> waiting;  // for a service, until it is bound
     };
     std::shared_ptr<const EndpointSettings> endpoint;  // keeps its Settings
     NamespaceLease ns;
@@ -156,9 +174,16 @@ class Shard {
   absl::StatusOr<Slot> FindOpen(const ConnectionId& id,
                                 const Reach* within = nullptr) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
-  // Replaces the info and tells the watches.
-  void Change(Slot slot, ConnectionInfo info)
+  // Replaces the info and tells those who watch and those who are attached.
+  void Change(Slot slot, ConnectionInfo info, const Ending* ending = nullptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void TellAttached(const ConnectionInfo* before,
+                    const ConnectionInfoPtr& after, const Ending* ending)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Has the pending connection judged by a service.
+  void AskServices(Slot slot, HandshakeFacts facts)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void ArmOffer(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   HandshakeAnswer CheckTicket(HandshakeFacts facts,
                               const EndpointSettings& endpoint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
@@ -203,7 +228,8 @@ class Shard {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
 
   // Out of counts and sends, on to closing. False when it was closing already.
-  bool BecomeClosing(Slot slot, std::optional<uint16_t> code)
+  bool BecomeClosing(Slot slot, std::optional<uint16_t> code,
+                     const Ending& ending)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // The same, and closes the socket; a drain that is under way is cut when
   // `drain_for` is zero.
@@ -235,6 +261,7 @@ class Shard {
   std::vector<std::unique_ptr<Session>> sessions_ ABSL_GUARDED_BY(on_shard_);
   FenceSet fences_ ABSL_GUARDED_BY(on_shard_);
   WatchLog watches_ ABSL_GUARDED_BY(on_shard_);
+  std::vector<AttachFeedPtr> attached_ ABSL_GUARDED_BY(on_shard_);
   std::vector<SendResult> results_ ABSL_GUARDED_BY(on_shard_);  // of Deliver
   std::vector<Slot> recipients_ ABSL_GUARDED_BY(on_shard_);     // of Send
 

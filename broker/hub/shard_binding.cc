@@ -91,6 +91,7 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Bind(const BindCommand& command) {
   BROKER_RETURN_IF_ERROR(
       CheckBinding(as_bound, command.verified_at_epoch.value_or(now.epoch)));
   if (now.identity == nullptr) {
+    sessions_[slot]->pending->waiting.reset();  // answered
     as_bound.version = 1;
     Change(slot, std::move(as_bound));
   }

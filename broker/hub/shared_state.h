@@ -13,6 +13,7 @@
 #include "broker/hub/callout.h"
 #include "broker/hub/caps.h"
 #include "broker/hub/memory_status.h"
+#include "broker/hub/offers.h"
 #include "broker/hub/revocation_log.h"
 #include "broker/hub/settings.h"
 #include "broker/hub/ticket_misses.h"
@@ -36,6 +37,7 @@ struct SharedState {
   TicketMisses ticket_misses;
   Tickets tickets;
   RevocationLog revocations;
+  Offers offers;
   std::atomic<bool> draining{false};
   std::atomic<MemoryLevel> memory_level{MemoryLevel::kNormal};
   // Has a shard close those connections of an account that lost their places.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "broker/core/timer_wheel.h"
@@ -46,6 +47,10 @@ class Transport {
   // this client reaches the shard. Called again it may only cut a drain short:
   // the close frame is sent once, with the first code.
   virtual void Close(Slot slot, CloseCode code, absl::Duration drain_for) = 0;
+  // The same at once, with a reason of one's own instead of the code's: at most
+  // 123 bytes of UTF-8.
+  virtual void CloseWithReason(Slot slot, CloseCode code,
+                               absl::string_view reason) = 0;
 
   struct OutboxBytes {
     uint64_t now = 0;

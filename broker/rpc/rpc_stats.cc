@@ -1,5 +1,7 @@
 #include "broker/rpc/rpc_stats.h"
 
+#include <iterator>
+
 namespace broker {
 namespace {
 
@@ -22,6 +24,11 @@ constexpr const char* kNames[] = {"OK",
                                   "UNAUTHENTICATED"};
 
 }  // namespace
+
+const char* CodeName(grpc::StatusCode code) {
+  const auto i = static_cast<size_t>(code);
+  return kNames[i < std::size(kNames) ? i : grpc::UNKNOWN];
+}
 
 void RpcStats::Add(absl::string_view method, grpc::StatusCode code) {
   const auto i = static_cast<size_t>(code);

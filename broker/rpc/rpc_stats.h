@@ -18,6 +18,9 @@
 
 namespace broker {
 
+// Such as "INVALID_ARGUMENT"; "UNKNOWN" for what is no code.
+const char* CodeName(grpc::StatusCode code);
+
 class RpcStats {
  public:
   struct Row {

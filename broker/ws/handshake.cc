@@ -16,9 +16,9 @@ namespace broker {
 namespace {
 
 constexpr absl::string_view kHeadEnd = "\r\n\r\n";
+constexpr absl::string_view kProtocolHeader = "Sec-WebSocket-Protocol";
 constexpr absl::string_view kTicketProtocol = "ticket.";
 constexpr absl::string_view kTicketParameter = "ticket";
-constexpr size_t kMaxQuery = 1024;
 
 absl::string_view StatusText(int status) {
   switch (status) {
@@ -146,19 +146,20 @@ std::optional<Refusal> ReadTarget(absl::string_view target,
       absl::StrAppend(&facts.query, facts.query.empty() ? "" : "&", parameter);
     }
   }
-  if (facts.query.size() > kMaxQuery) facts.query.resize(kMaxQuery);
   return std::nullopt;
 }
 
 std::optional<Refusal> ReadProtocols(const HttpHead& head, Upgrade& upgrade) {
-  for (const absl::string_view offer : head.List("Sec-WebSocket-Protocol")) {
-    if (offer == kSubprotocol) {
-      upgrade.subprotocol = true;
-    } else if (absl::StartsWith(offer, kTicketProtocol) &&
-               !SetTicket(std::string(offer.substr(kTicketProtocol.size())),
-                          upgrade.facts)) {
-      return Refusal{400, std::string(kTwoTickets)};
+  for (const absl::string_view offer : head.List(kProtocolHeader)) {
+    if (absl::StartsWith(offer, kTicketProtocol)) {
+      if (!SetTicket(std::string(offer.substr(kTicketProtocol.size())),
+                     upgrade.facts)) {
+        return Refusal{400, std::string(kTwoTickets)};
+      }
+      continue;
     }
+    if (offer == kSubprotocol) upgrade.subprotocol = true;
+    upgrade.facts.subprotocols.emplace_back(offer);
   }
   return std::nullopt;
 }
@@ -182,6 +183,10 @@ std::variant<Upgrade, Refusal> ReadHead(absl::string_view text) {
   }
   if (std::optional<Refusal> refusal = ReadProtocols(*head, upgrade)) {
     return *refusal;
+  }
+  for (const auto& [name, value] : head->fields()) {
+    if (absl::EqualsIgnoreCase(name, kProtocolHeader)) continue;
+    upgrade.facts.headers.emplace_back(name, value);
   }
   if (const auto origin = head->Get("Origin")) {
     upgrade.facts.origin = std::string(*origin);

@@ -22,6 +22,11 @@ class HttpHead {
   absl::string_view target() const { return target_; }
   absl::string_view version() const { return version_; }
 
+  // In their order.
+  const std::vector<std::pair<absl::string_view, absl::string_view>>& fields()
+      const {
+    return fields_;
+  }
   // Names in any case.
   size_t Count(absl::string_view name) const;
   // The first value, without surrounding white space.

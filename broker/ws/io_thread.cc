@@ -132,6 +132,13 @@ void IoThread::Close(Slot slot, CloseCode code, absl::Duration drain_for) {
   by_slot_[slot]->Close(code, drain_for);
 }
 
+void IoThread::CloseWithReason(Slot slot, CloseCode code,
+                               absl::string_view reason) {
+  on_thread_.AssertHeld();
+  Flush(slot);
+  by_slot_[slot]->CloseWithReason(code, reason);
+}
+
 Transport::OutboxBytes IoThread::Outbox(Slot slot) const {
   on_thread_.AssertHeld();
   OutboxBytes bytes = by_slot_[slot]->outbox_bytes();

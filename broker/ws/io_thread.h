@@ -51,6 +51,8 @@ class IoThread final : public Transport {
   void Send(absl::Span<const Slot> slots, const FramePtr& frame,
             SendResult* results) override;
   void Close(Slot slot, CloseCode code, absl::Duration drain_for) override;
+  void CloseWithReason(Slot slot, CloseCode code,
+                       absl::string_view reason) override;
   OutboxBytes Outbox(Slot slot) const override;
 
   // ---- by its sockets ----

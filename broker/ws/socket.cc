@@ -220,6 +220,7 @@ void Socket::Ask() {
   facts.remote_address = opening_->peer.address;
   facts.remote_port = opening_->peer.port;
   facts.overload = opening_->overload;
+  facts.tls = tls_ != nullptr;
   const uint64_t id = io_.NextHandshake();
   HandshakeAnswer answer = io_.shard().CheckHandshake(
       std::move(facts), [io = &io_, id](HandshakeAnswer late) {

@@ -64,6 +64,7 @@ class Socket {
   // The kernel took `sent` bytes of the frames, or the socket is dead: -1.
   void SendRest(absl::Span<const FramePtr> frames, ssize_t sent);
   void Close(CloseCode code, absl::Duration drain_for);
+  void CloseWithReason(CloseCode code, absl::string_view reason);
   Transport::OutboxBytes outbox_bytes() const { return {queued(), peak_}; }
 
   size_t index = 0;  // among the IoThread's sockets
@@ -120,7 +121,8 @@ class Socket {
   void Push(Args&&... args);
   void Flush();
   void OnFlushed();
-  void CloseNow();
+  void CloseNow() { CloseNow(CloseReason(close_code_)); }
+  void CloseNow(absl::string_view reason);
   void BeginClosing();
   void HalfClose();
   void Reset();

@@ -179,12 +179,20 @@ void Socket::Close(CloseCode code, absl::Duration drain_for) {
   }
 }
 
-void Socket::CloseNow() {
+void Socket::CloseWithReason(CloseCode code, absl::string_view reason) {
+  if (phase_ == Phase::kOpen) {
+    close_code_ = code;
+    CloseNow(reason);
+  } else if (phase_ == Phase::kDraining) {
+    CloseNow();
+  }
+}
+
+void Socket::CloseNow(absl::string_view reason) {
   outbox_.Discard();
   Account();
   BeginClosing();
-  if (!engine_.Close(static_cast<uint16_t>(close_code_),
-                     CloseReason(close_code_))) {
+  if (!engine_.Close(static_cast<uint16_t>(close_code_), reason)) {
     EngineEnded();
   }
 }

@@ -68,6 +68,7 @@ def generate(out):
             f"--plugin=protoc-gen-grpc={plugin}",
             f"--grpc_out={out}",
             "socketbroker/v1/socket_broker.proto",
+            "socketbroker/v1/connect_authenticator.proto",
         ],
         check=True,
     )

@@ -12,6 +12,7 @@ namespace broker {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string Text(const MetricsSnapshot& snapshot) {
   std::ostringstream out;
@@ -50,6 +51,40 @@ TEST(MetricsTest, AddsUpTheShards) {
         "socketbroker_handshakes_total{result=\"malformed\"} 1\n",
         "socketbroker_closes_total{code=\"4001\"} 1\n",
         "socketbroker_shards 2\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsTest, HasCalloutsOnlyWhenThereIsOne) {
+  MetricsSnapshot snapshot;
+  EXPECT_THAT(Text(snapshot), Not(HasSubstr("callout")));
+  CalloutStats callouts;
+  callouts.Add(CalloutResult::kAdmitted);
+  callouts.Add(CalloutResult::kOpen);
+  callouts.Add(CalloutResult::kOpen);
+  callouts.Observe(0.5);
+  callouts.SetBreakerOpen(true);
+  snapshot.callouts = &callouts;
+  const std::string text = Text(snapshot);
+  for (const char* line :
+       {"socketbroker_callouts_total{result=\"admitted\"} 1\n",
+        "socketbroker_callouts_total{result=\"refused\"} 0\n",
+        "socketbroker_callouts_total{result=\"open\"} 2\n",
+        "socketbroker_callout_seconds_count 1\n",
+        "socketbroker_callout_seconds_sum 0.5\n",
+        "socketbroker_callout_breaker_open 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsTest, HasOffers) {
+  MetricsSnapshot snapshot;
+  snapshot.offers = {2, 3, 40, 5};
+  const std::string text = Text(snapshot);
+  for (const char* line :
+       {"socketbroker_attached_services 2\n",
+        "socketbroker_waiting_handshakes 3\n", "socketbroker_offers_total 40\n",
+        "socketbroker_offers_expired_total 5\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
 }

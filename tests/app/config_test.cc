@@ -62,6 +62,7 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
   EXPECT_EQ(mine.soft_outbox_bytes, e.soft_outbox_bytes);
   EXPECT_EQ(mine.soft_outbox_time, e.soft_outbox_time);
   EXPECT_EQ(mine.pending_timeout, e.pending_timeout);
+  EXPECT_EQ(mine.offer_timeout, e.offer_timeout);
   const Limits l;
   const Limits& limits = settings->limits;
   EXPECT_EQ(limits.max_connections_per_address, l.max_connections_per_address);
@@ -85,6 +86,14 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
 }
 
 constexpr char kFull[] = R"(
+callout:
+  target: dns:///auth.example:443
+  deadline: 400ms
+  max_concurrent: 7
+  breaker_failures: 0
+  breaker_pause: 1s
+  tls: {ca_file: ca, certificate_file: c, private_key_file: k, server_name: n}
+  key_file: key
 websocket:
   address: 0.0.0.0
   port: 0
@@ -99,7 +108,7 @@ endpoints:
   - path: /raw/feed
     namespace: "null"
     framing: RAW
-    ways: [ticket, WAY_MANUAL]
+    ways: [ticket, WAY_MANUAL, attach]
     max_message_bytes: 3145728
     soft_outbox_bytes: 1000
     soft_outbox_time: 2s
@@ -107,6 +116,7 @@ endpoints:
     allow_missing_origin: false
     max_messages_per_second: 20
     max_bytes_per_second: 30000
+    offer_timeout: 2.5s
 limits:
   max_connections: 5
   max_connections_per_address: 2
@@ -153,11 +163,22 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_EQ(raw.framing, Framing::kRaw);
   EXPECT_TRUE(raw.allow_ticket);
   EXPECT_TRUE(raw.allow_pending);
+  EXPECT_TRUE(raw.allow_attach);
+  EXPECT_EQ(raw.offer_timeout, std::chrono::milliseconds(2500));
   EXPECT_EQ(raw.max_message_bytes, 3u << 20);
   EXPECT_EQ(raw.max_outbox_bytes, 6u << 20) << "follows the message size";
   EXPECT_EQ(raw.soft_outbox_bytes, 1000u);
   EXPECT_EQ(raw.soft_outbox_time, std::chrono::seconds(2));
   EXPECT_EQ(raw.pending_timeout, std::chrono::milliseconds(1500));
+  const auto& callout = config->callout();
+  EXPECT_EQ(callout.target(), "dns:///auth.example:443");
+  EXPECT_EQ(callout.deadline().nanos(), 400'000'000);
+  EXPECT_EQ(callout.max_concurrent(), 7u);
+  EXPECT_TRUE(callout.has_breaker_failures()) << "an explicit 0 is seen";
+  EXPECT_EQ(callout.breaker_failures(), 0u);
+  EXPECT_EQ(callout.breaker_pause().seconds(), 1);
+  EXPECT_EQ(callout.tls().server_name(), "n");
+  EXPECT_EQ(callout.key_file(), "key");
   const Limits& limits = settings->limits;
   EXPECT_EQ(limits.max_connections, 5u);
   EXPECT_EQ(limits.max_connections_per_address, 2u);
@@ -269,7 +290,7 @@ TEST_F(ConfigTest, FaultsNameLineKeyValueAndWhatIsAllowed) {
             "of JSONRPC, RAW");
   EXPECT_EQ(Fault("endpoints: [{path: /a, ways: [TICKET, UNSPECIFIED]}]"),
             ":1: endpoints[0].ways[1]: \"UNSPECIFIED\" is not allowed; allowed "
-            "is one of TICKET, MANUAL");
+            "is one of TICKET, MANUAL, CALLOUT, ATTACH");
   EXPECT_EQ(Fault("drain: {window: 10}"),
             ":1: drain.window: \"10\" is not allowed; allowed is a duration "
             "such as \"25s\" or \"500ms\"");

@@ -84,6 +84,29 @@ TEST_F(CppStreamsTest, PublishEndsWhenItIsCancelledOrForgotten) {
   const auto forgotten = client_.Publish();
 }
 
+TEST_F(CppStreamsTest, AttachSaysAndHears) {
+  broker_.On<v1::AttachRequest, v1::AttachResponse>(
+      [](const auto& request, auto* response) {
+        if (request.has_refuse_handshake()) {
+          return Refused(grpc::StatusCode::ABORTED, "EVENTS_LOST");
+        }
+        response->mutable_started()->set_epoch(7);
+        return grpc::Status::OK;
+      });
+  const auto stream = client_.Attach();
+  v1::AttachRequest request;
+  request.mutable_start()->set_handshakes(true);
+  ASSERT_TRUE(stream->Write(request));
+  v1::AttachResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.started().epoch(), 7u);
+  request.mutable_refuse_handshake()->set_offer_id(3);
+  ASSERT_TRUE(stream->Write(request));
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(GetErrorDetails(stream->Finish()).reason, "EVENTS_LOST");
+  EXPECT_EQ(broker_.Requests<v1::AttachRequest>().size(), 2u);
+}
+
 TEST_F(CppStreamsTest, WatchReadsInOrderAndTellsWhyItEnded) {
   std::vector<v1::WatchConnectionsResponse> responses(2);
   responses[0].mutable_added()->set_connection_id("c1");

@@ -117,6 +117,21 @@ class FakeBroker final : public v1::SocketBroker::Service {
     return grpc::Status::OK;
   }
 
+  // The same.
+  grpc::Status Attach(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::AttachResponse, v1::AttachRequest>* stream)
+      override {
+    v1::AttachRequest request;
+    while (stream->Read(&request)) {
+      v1::AttachResponse response;
+      const grpc::Status status = Answer(*context, request, &response);
+      if (!status.ok()) return status;
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+
   grpc::Status AddConnection(grpc::ServerContext* context,
                              const v1::AddConnectionRequest* request,
                              v1::AddConnectionResponse* response) override {

@@ -35,7 +35,8 @@ class FakeCallout final : public Callout {
     }
   };
 
-  void Authenticate(const HandshakeFacts& facts, uint64_t epoch,
+  void Authenticate(const HandshakeFacts& facts, const EndpointSettings&,
+                    uint64_t epoch,
                     absl::AnyInvocable<void(CalloutAnswer)> done) override {
     const std::lock_guard lock(mu_);
     questions_.push_back({facts, epoch, std::move(done)});

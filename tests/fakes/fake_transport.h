@@ -22,6 +22,7 @@ class FakeTransport final : public Transport {
     std::vector<std::string> sent;  // payloads
     bool closed = false;
     CloseCode code = CloseCode::kRemoved;
+    std::string reason;  // when it is not the code's
     absl::Duration drain_for;
     int close_calls = 0;
     SendResult next_result = SendResult::kQueued;
@@ -52,6 +53,11 @@ class FakeTransport final : public Transport {
     if (!socket.closed) socket.code = code;
     socket.closed = true;
     socket.drain_for = drain_for;
+  }
+  void CloseWithReason(Slot slot, CloseCode code,
+                       absl::string_view reason) override {
+    sockets.at(slot).reason = std::string(reason);
+    Close(slot, code, absl::ZeroDuration());
   }
   OutboxBytes Outbox(Slot slot) const override {
     return sockets.at(slot).outbox;

@@ -39,6 +39,16 @@ TEST_F(ShardTest, ATicketExpires) {
             FakeTransport::kRefused);
 }
 
+TEST_F(ShardTest, AListingHasTheBeginningOfTheQuery) {
+  Start();
+  HandshakeFacts facts;
+  facts.path = "/ws";
+  facts.ticket = Mint(Who("a/s"));
+  facts.query = std::string(2000, 'x');
+  transports_[0]->Open(*hub_->shards()[0], facts);
+  EXPECT_EQ(Get({0, 0, transports_[0]->newest})->query.size(), 1024u);
+}
+
 TEST_F(ShardTest, ABadTicketNeverFallsBackToPending) {
   Start();
   HandshakeFacts facts;

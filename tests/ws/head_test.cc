@@ -4,6 +4,7 @@
 #include <string>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "broker/ws/frame_lengths.h"
@@ -165,12 +166,20 @@ TEST(HeadTest, TwoTicketsAreRefused) {
   EXPECT_EQ(StatusOf(parameters), 400);
 }
 
-TEST(HeadTest, TheQueryIsCut) {
+TEST(HeadTest, WhoJudgesGetsAllButTheTicket) {
   UpgradeRequest request;
-  request.path = absl::StrCat("/ws?a=", std::string(2000, 'x'), "&ticket=t");
+  request.path = absl::StrCat("/ws?a=", std::string(2000, 'x'));
+  request.protocols = {"chat", "socketbroker.v1", "ticket.s3cret"};
   const Upgrade upgrade = Read(request);
-  EXPECT_EQ(upgrade.facts.query.size(), 1024u);
-  EXPECT_EQ(upgrade.facts.ticket, "t");
+  EXPECT_EQ(upgrade.facts.query.size(), 2002u) << "all of the query";
+  EXPECT_EQ(upgrade.facts.ticket, "s3cret");
+  EXPECT_EQ(upgrade.facts.subprotocols,
+            (std::vector<std::string>{"chat", "socketbroker.v1"}));
+  EXPECT_FALSE(upgrade.facts.headers.empty());
+  for (const auto& [name, value] : upgrade.facts.headers) {
+    EXPECT_FALSE(absl::StrContains(value, "s3cret")) << name;
+    EXPECT_FALSE(absl::EqualsIgnoreCase(name, "sec-websocket-protocol"));
+  }
 }
 
 TEST(HeadTest, TheEndIsFoundAcrossPieces) {

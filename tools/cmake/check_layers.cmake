@@ -8,7 +8,7 @@ set(MAX_LINES 400)
 # Third-party headers and the only modules that may name them.
 set(FENCE_websocketpp "ws")
 set(FENCE_asio "ws")
-set(FENCE_grpcpp "rpc,control")
+set(FENCE_grpcpp "rpc,callout,control")
 set(FENCE_nlohmann "session")
 set(FENCE_spdlog "core")
 set(FENCE_openssl "core,ws")

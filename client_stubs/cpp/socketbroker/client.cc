@@ -71,33 +71,6 @@ grpc::Status ConnectionWatch::Finish() {
 
 void ConnectionWatch::Cancel() { context_.TryCancel(); }
 
-PublishStream::~PublishStream() {
-  Cancel();
-  Finish();
-}
-
-bool PublishStream::Write(const v1::PublishRequest& request) {
-  return stream_->Write(request);
-}
-
-bool PublishStream::WritesDone() { return stream_->WritesDone(); }
-
-bool PublishStream::Read(v1::PublishResponse* response) {
-  return !finished_ && stream_->Read(response);
-}
-
-grpc::Status PublishStream::Finish() {
-  if (!finished_) {
-    v1::PublishResponse response;
-    while (stream_->Read(&response)) {
-    }
-    finished_ = stream_->Finish();
-  }
-  return *finished_;
-}
-
-void PublishStream::Cancel() { context_.TryCancel(); }
-
 Client::Client(const std::string& target, ClientOptions options)
     : options_(std::move(options)),
       stub_(v1::SocketBroker::NewStub(grpc::CreateChannel(
@@ -169,6 +142,13 @@ std::unique_ptr<PublishStream> Client::Publish(const CallOptions& options) {
   std::unique_ptr<PublishStream> stream(new PublishStream());
   Prepare(options, &stream->context_);
   stream->stream_ = stub_->Publish(&stream->context_);
+  return stream;
+}
+
+std::unique_ptr<AttachStream> Client::Attach(const CallOptions& options) {
+  std::unique_ptr<AttachStream> stream(new AttachStream());
+  Prepare(options, &stream->context_);
+  stream->stream_ = stub_->Attach(&stream->context_);
   return stream;
 }
 

@@ -104,39 +104,57 @@ class ConnectionWatch {
   std::optional<grpc::Status> finished_;
 };
 
-// A stream of things to do, see Publish in socket_broker.proto. One thread may
-// write while another reads; Cancel is for any. The client must outlive it.
-class PublishStream {
+// A stream in both directions. One thread may write while another reads; Cancel
+// is for any. The client must outlive it.
+template <typename Request, typename Response>
+class BidiStream {
  public:
-  ~PublishStream();
-  PublishStream(const PublishStream&) = delete;
-  PublishStream& operator=(const PublishStream&) = delete;
+  ~BidiStream() {
+    Cancel();
+    Finish();
+  }
+  BidiStream(const BidiStream&) = delete;
+  BidiStream& operator=(const BidiStream&) = delete;
 
-  // Waits while the broker has enough to do. False: the stream has ended, see
+  // Waits while the broker takes no more. False: the stream has ended, see
   // Finish.
-  bool Write(const v1::PublishRequest& request);
-  // There is no more to do. The answers that are missing still come.
-  bool WritesDone();
-  // Waits for the answer to the oldest request that has none. False: there are
-  // no more, or the stream has ended. An item's error: see ToStatus in error.h.
-  bool Read(v1::PublishResponse* response);
+  bool Write(const Request& request) { return stream_->Write(request); }
+  // There is no more to say. What is to be read still comes.
+  bool WritesDone() { return stream_->WritesDone(); }
+  // Waits for the next response. False: there are no more, or the stream has
+  // ended.
+  bool Read(Response* response) {
+    return !finished_ && stream_->Read(response);
+  }
 
   // How it ended. Reads what is left; call it when there is nothing to write,
   // or after Cancel.
-  grpc::Status Finish();
+  grpc::Status Finish() {
+    if (!finished_) {
+      Response response;
+      while (stream_->Read(&response)) {
+      }
+      finished_ = stream_->Finish();
+    }
+    return *finished_;
+  }
   // Ends the stream with CANCELLED. What was written may be done or not.
-  void Cancel();
+  void Cancel() { context_.TryCancel(); }
 
  private:
   friend class Client;
-  PublishStream() = default;
+  BidiStream() = default;
 
   grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriterInterface<v1::PublishRequest,
-                                                    v1::PublishResponse>>
-      stream_;
+  std::unique_ptr<grpc::ClientReaderWriterInterface<Request, Response>> stream_;
   std::optional<grpc::Status> finished_;
 };
+
+// Things to do, see Publish in socket_broker.proto: each request has one
+// response. An item's error: see ToStatus in error.h.
+using PublishStream = BidiStream<v1::PublishRequest, v1::PublishResponse>;
+// An attached service, see Attach in socket_broker.proto.
+using AttachStream = BidiStream<v1::AttachRequest, v1::AttachResponse>;
 
 class Client {
  public:
@@ -203,6 +221,8 @@ class Client {
                                  const CallOptions& options = {});
   // A deadline, when given, ends the whole stream.
   std::unique_ptr<PublishStream> Publish(const CallOptions& options = {});
+  // The same. The first thing to write is a `start`.
+  std::unique_ptr<AttachStream> Attach(const CallOptions& options = {});
 
   grpc::Status GetConnection(const v1::GetConnectionRequest& request,
                              v1::GetConnectionResponse* response,

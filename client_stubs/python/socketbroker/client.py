@@ -5,12 +5,14 @@ make a binding safe against a revocation that comes meanwhile.
 """
 
 import pathlib
+import queue
 import threading
 from typing import Callable, Iterable, Iterator, Optional, Tuple
 
 import grpc
 
 from socketbroker import error as _error
+from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
@@ -73,6 +75,52 @@ class ConnectionWatch:
     def cancel(self) -> None:
         self._cancelled = True
         self._call.cancel()
+
+
+class AttachStream:
+    """A service's side of Attach: iterate over it for what the broker tells.
+
+    It ends with BrokerError when the broker ends it, and silently after
+    `cancel`. Every method may be called by any thread. A `with` block cancels at
+    its end.
+    """
+
+    def __init__(self):
+        self._requests = queue.SimpleQueue()
+        self._call = None
+        self._cancelled = False
+
+    def credit(self, *, handshakes: int = 0, events: int = 0) -> None:
+        """Lets the broker tell so much more."""
+        self._requests.put(attach_pb2.AttachRequest(
+            credit=attach_pb2.AttachCredit(handshakes=handshakes, events=events)))
+
+    def refuse(self, offer_id: int, reason: str = "") -> None:
+        """Refuses a client that was offered. To admit it: `Client.add_connection`."""
+        self._requests.put(attach_pb2.AttachRequest(
+            refuse_handshake=attach_pb2.RefuseHandshake(offer_id=offer_id, reason=reason)))
+
+    def __iter__(self) -> Iterator[attach_pb2.AttachResponse]:
+        return self
+
+    def __next__(self) -> attach_pb2.AttachResponse:
+        try:
+            return next(self._call)
+        except grpc.RpcError as error:
+            if self._cancelled:
+                raise StopIteration from None
+            raise _error.from_rpc_error(error) from error
+
+    def __enter__(self) -> "AttachStream":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._call.cancel()
+        self._requests.put(None)
 
 
 class Client:
@@ -187,6 +235,13 @@ class Client:
     ) -> ConnectionWatch:
         """A timeout, when given, ends the whole watch."""
         return ConnectionWatch(self._start(self._stub.WatchConnections, request, timeout))
+
+    def attach(self, start: attach_pb2.AttachStart, *, timeout: Optional[float] = None) -> AttachStream:
+        """Attaches a service. A timeout, when given, ends the whole stream."""
+        stream = AttachStream()
+        stream._requests.put(attach_pb2.AttachRequest(start=start))
+        stream._call = self._start(self._stub.Attach, iter(stream._requests.get, None), timeout)
+        return stream
 
     def add_connection(
         self, request: pb.AddConnectionRequest, *, timeout: Optional[float] = None

@@ -11,6 +11,7 @@ from concurrent import futures
 import grpc
 from google.protobuf import any_pb2
 from socketbroker._rpc import error_details_pb2, status_pb2
+from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
 
@@ -52,7 +53,12 @@ class FakeBroker:
         self._watch_ends = []
         servicer = socket_broker_pb2_grpc.SocketBrokerServicer()
         for name in METHODS:
-            handler = {"Publish": self._publish, "WatchConnections": self._watch}.get(name) or self._unary(name)
+            streams = {
+                "Attach": self._stream("Attach", attach_pb2.AttachResponse),
+                "Publish": self._stream("Publish", pb.PublishResponse),
+                "WatchConnections": self._watch,
+            }
+            handler = streams.get(name) or self._unary(name, getattr(pb, f"{name}Response", None))
             setattr(servicer, name, handler)
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
         socket_broker_pb2_grpc.add_SocketBrokerServicer_to_server(servicer, self._server)
@@ -107,9 +113,7 @@ class FakeBroker:
             self.metadata = dict(context.invocation_metadata())
             self.time_remaining = context.time_remaining()
 
-    def _unary(self, name):
-        response_type = getattr(pb, f"{name}Response")
-
+    def _unary(self, name, response_type):
         def handle(request, context):
             self._keep(name, request, context)
             answer = self.answers.get(name, response_type())
@@ -126,11 +130,15 @@ class FakeBroker:
 
         return handle
 
-    def _publish(self, requests, context):
+    def _stream(self, name, response_type):
         """One answer for each request; a Refusal ends the stream."""
-        answer = self._unary("Publish")
-        for request in requests:
-            yield answer(request, context)
+        answer = self._unary(name, response_type)
+
+        def handle(requests, context):
+            for request in requests:
+                yield answer(request, context)
+
+        return handle
 
     def _watch(self, request, context):
         self._keep("WatchConnections", request, context)

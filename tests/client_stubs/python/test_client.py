@@ -10,13 +10,14 @@ import grpc
 import pytest
 import socketbroker
 from fake_broker import METHODS, Refusal
+from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 
-STREAMS = ("Publish", "WatchConnections")
+STREAMS = ("Attach", "Publish", "WatchConnections")
 
 
 def snake_case(name):
@@ -245,3 +246,30 @@ def test_publish_tells_why_it_ended(broker, client):
     with pytest.raises(socketbroker.BrokerError) as raised:
         next(responses)
     assert raised.value.reason == "END"
+
+
+def test_attach_says_and_hears(broker, client):
+    def answer(request):
+        if request.HasField("refuse_handshake"):
+            raise Refusal(grpc.StatusCode.ABORTED, "too slow", "EVENTS_LOST")
+        return attach_pb2.AttachResponse(started=attach_pb2.AttachStarted(epoch=7))
+
+    broker.on("Attach", answer)
+    with client.attach(attach_pb2.AttachStart(handshakes=True)) as stream:
+        assert next(stream).started.epoch == 7
+        stream.credit(handshakes=2, events=3)
+        next(stream)
+        stream.refuse(5, "no")
+        with pytest.raises(socketbroker.BrokerError) as raised:
+            next(stream)
+        assert raised.value.reason == "EVENTS_LOST"
+    said = broker.of("Attach")
+    assert said[0].start.handshakes and (said[1].credit.handshakes, said[1].credit.events) == (2, 3)
+    assert (said[2].refuse_handshake.offer_id, said[2].refuse_handshake.reason) == (5, "no")
+
+
+def test_attach_ends_when_it_is_cancelled(broker, client):
+    stream = client.attach(attach_pb2.AttachStart())
+    next(stream)
+    stream.cancel()
+    assert list(stream) == []

@@ -1,0 +1,212 @@
+#include "broker/hub/attach_feed.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "broker/core/status.h"
+
+namespace broker {
+namespace {
+
+Ending::Cause CauseOf(CloseCode code) {
+  using Cause = Ending::Cause;
+  switch (code) {
+    case CloseCode::kRevoked:
+      return Cause::kRevoked;
+    case CloseCode::kRemoved:
+      return Cause::kRemoved;
+    case CloseCode::kHeartbeatTimeout:
+      return Cause::kHeartbeat;
+    case CloseCode::kSlowConsumer:
+      return Cause::kSlow;
+    case CloseCode::kExpired:
+      return Cause::kExpired;
+    case CloseCode::kNotAdmitted:
+      return Cause::kNotAdmitted;
+    case CloseCode::kConnectionLimit:
+      return Cause::kLimit;
+    case CloseCode::kGoingAway:
+    case CloseCode::kTryAgainLater:
+      return Cause::kDrain;
+    case CloseCode::kInternal:
+      return Cause::kInternal;
+    case CloseCode::kProtocolError:
+    case CloseCode::kUnsupportedData:
+    case CloseCode::kBadUtf8:
+    case CloseCode::kPolicy:
+    case CloseCode::kTooBig:
+    case CloseCode::kRateLimited:
+      return Cause::kPolicy;
+  }
+  return Cause::kInternal;
+}
+
+}  // namespace
+
+Ending Ending::ByBroker(CloseCode code, absl::string_view reason) {
+  return {CauseOf(code), static_cast<uint16_t>(code),
+          std::string(reason.empty() ? CloseReason(code) : reason)};
+}
+
+bool AttachFeed::Ready() const {
+  if (end_) return true;
+  if (!started_) return false;
+  return !start_told_ || !offers_.empty() ||
+         (!events_.empty() && event_credit_ > 0);
+}
+
+absl::AnyInvocable<void()> AttachFeed::TakeReady() {
+  if (!Ready()) return nullptr;
+  return std::exchange(ready_, nullptr);
+}
+
+void AttachFeed::Start() {
+  absl::AnyInvocable<void()> ready;
+  {
+    MutexLock lock(mu_);
+    started_ = true;
+    ready = TakeReady();
+  }
+  if (ready) ready();
+}
+
+void AttachFeed::Offer(uint64_t offer_id, WaitingHandshakePtr handshake) {
+  absl::AnyInvocable<void()> ready;
+  {
+    MutexLock lock(mu_);
+    if (cancelled_ || end_) return;
+    Item item;
+    item.kind = Item::Kind::kOffer;
+    item.offer_id = offer_id;
+    item.handshake = std::move(handshake);
+    offers_.push_back(std::move(item));
+    ready = TakeReady();
+  }
+  if (ready) ready();
+}
+
+void AttachFeed::Tell(const ConnectionInfo* before,
+                      const ConnectionInfoPtr& after, const Ending* ending) {
+  const ConnectionInfo& info = after != nullptr ? *after : *before;
+  if (spec_.events == nullptr || info.ns != spec_.ns) return;
+  Item event;
+  if (ending != nullptr) {
+    event.kind = Item::Kind::kClosed;
+    event.ending = *ending;
+  } else if (after == nullptr || after->state != ConnectionState::kAdmitted) {
+    return;
+  } else if (before == nullptr || before->state != after->state) {
+    event.kind = Item::Kind::kAdmitted;
+  } else if (before->version != after->version) {
+    event.kind = Item::Kind::kUpdated;
+  } else {
+    return;
+  }
+  // An update that takes it out of the filter is told, too.
+  const bool wanted =
+      spec_.events->Matches(info) ||
+      (event.kind == Item::Kind::kUpdated && spec_.events->Matches(*before));
+  if (!wanted) return;
+  event.info = after != nullptr
+                   ? after
+                   : std::make_shared<const ConnectionInfo>(*before);
+  Push(std::move(event));
+}
+
+void AttachFeed::Push(Item event) {
+  absl::AnyInvocable<void()> ready;
+  {
+    MutexLock lock(mu_);
+    if (cancelled_ || end_) return;
+    events_.push_back(std::move(event));
+    if (events_.size() > kMaxUnread) {
+      end_ = WithReason(
+          absl::AbortedError(absl::StrCat(
+              "the service is ", kMaxUnread,
+              " events behind: attach again, and start from WatchConnections")),
+          "EVENTS_LOST");
+    }
+    ready = TakeReady();
+  }
+  if (ready) ready();
+}
+
+void AttachFeed::Fail(absl::Status status) {
+  absl::AnyInvocable<void()> ready;
+  {
+    MutexLock lock(mu_);
+    if (cancelled_ || end_) return;
+    end_ = std::move(status);
+    ready = TakeReady();
+  }
+  if (ready) ready();
+}
+
+void AttachFeed::AddEventCredit(uint64_t credit) {
+  absl::AnyInvocable<void()> ready;
+  {
+    MutexLock lock(mu_);
+    event_credit_ += std::min(credit, kMaxCredit - event_credit_);
+    ready = TakeReady();
+  }
+  if (ready) ready();
+}
+
+void AttachFeed::Cancel() {
+  absl::AnyInvocable<void()> dropped;
+  std::deque<Item> offers, events;
+  MutexLock lock(mu_);
+  cancelled_ = true;
+  offers.swap(offers_);
+  events.swap(events_);
+  dropped = std::exchange(ready_, nullptr);
+}
+
+bool AttachFeed::cancelled() const {
+  MutexLock lock(mu_);
+  return cancelled_ || end_.has_value();
+}
+
+void AttachFeed::NotifyWhenReady(absl::AnyInvocable<void()> ready) {
+  {
+    MutexLock lock(mu_);
+    if (cancelled_) return;
+    if (!Ready()) {
+      ready_ = std::move(ready);
+      return;
+    }
+  }
+  ready();
+}
+
+AttachFeed::Next AttachFeed::TakeNext() {
+  Next next;
+  MutexLock lock(mu_);
+  if (end_) {
+    next.end = end_;
+    return next;
+  }
+  if (!started_) return next;
+  if (!std::exchange(start_told_, true)) {
+    next.item = Item();
+    return next;
+  }
+  // Offers first: so none comes behind the end of its connection.
+  while (!offers_.empty() && !next.item) {
+    if (offers_.front().handshake->answered) {
+      ++next.skipped;
+    } else {
+      next.item = std::move(offers_.front());
+    }
+    offers_.pop_front();
+  }
+  if (!next.item && !events_.empty() && event_credit_ > 0) {
+    --event_credit_;
+    next.item = std::move(events_.front());
+    events_.pop_front();
+  }
+  return next;
+}
+
+}  // namespace broker

@@ -1,0 +1,52 @@
+// Attached services.
+
+#include <utility>
+
+#include "broker/hub/fan_out.h"
+#include "broker/hub/hub.h"
+
+namespace broker {
+
+void Hub::Attach(const AttachFeedPtr& feed, uint64_t handshake_credit) {
+  if (draining()) return feed->Fail(ShuttingDown());
+  OnAll(
+      [feed](Shard& s) {
+        s.Attach(feed);
+        return true;
+      },
+      [this, feed, handshake_credit](Parts<bool> parts) {
+        if (!parts.ok()) return feed->Fail(parts.status());
+        shared_.offers.Attach(feed);
+        AddHandshakeCredit(feed, handshake_credit);
+        feed->Start();
+      });
+}
+
+void Hub::AddHandshakeCredit(const AttachFeedPtr& feed, uint64_t credit) {
+  OnOffered(shared_.offers.AddCredit(feed, credit));
+}
+
+void Hub::Detach(const AttachFeedPtr& feed) {
+  OnOffered(shared_.offers.Detach(feed));
+}
+
+void Hub::OnOffered(const std::vector<Offers::Made>& offers) {
+  for (const Offers::Made& made : offers) {
+    const size_t owner = made.connection.tag() % shards_.size();
+    Post(owner, [made, shard = shards_[owner].get()] {
+      shard->OnOffered(made.connection, made.offer);
+    });
+  }
+}
+
+void Hub::RefuseHandshake(const AttachFeedPtr& feed, uint64_t offer_id,
+                          std::string reason) {
+  const auto connection = shared_.offers.Find(offer_id, feed);
+  if (!connection) return;
+  const size_t owner = connection->tag() % shards_.size();
+  Post(owner,
+       [id = *connection, reason = std::move(reason),
+        shard = shards_[owner].get()] { shard->RefuseHandshake(id, reason); });
+}
+
+}  // namespace broker
