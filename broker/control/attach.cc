@@ -18,11 +18,16 @@ namespace v1 = ::socketbroker::v1;
 // What a close frame has room for beside the code.
 constexpr size_t kMaxReasonBytes = 123;
 
-absl::StatusOr<AttachSpec> ReadSpec(Hub& hub, const v1::AttachStart& start) {
+absl::StatusOr<AttachSpec> ReadSpec(Hub& hub, const Caller& caller,
+                                    const v1::AttachStart& start) {
   AttachSpec spec;
-  BROKER_ASSIGN_OR_RETURN(spec.ns, ReadNamespace(start, *hub.settings()));
+  BROKER_ASSIGN_OR_RETURN(spec.ns,
+                          ReadNamespace(start, caller, *hub.settings()));
   spec.handshakes = start.handshakes();
   BROKER_ASSIGN_OR_RETURN(spec.events, ReadOptionalSelector(start));
+  if (spec.events != nullptr) {
+    spec.events = Predicate::Both(caller.filter(), spec.events);
+  }
   if (spec.handshakes || spec.events != nullptr) return spec;
   return InvalidField("start",
                       "wants nothing: set handshakes, or say of which "
@@ -109,7 +114,8 @@ v1::AttachResponse ToProto(const AttachFeed::Item& item, uint64_t epoch) {
 class Stream final
     : public grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse> {
  public:
-  Stream(Hub& hub, RpcStats& stats) : hub_(hub), stats_(stats) {
+  Stream(Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats)
+      : hub_(hub), access_(access), caller_(std::move(caller)), stats_(stats) {
     StartRead(&request_);
   }
 
@@ -159,7 +165,7 @@ class Stream final
     if (!ok || !request_.has_start()) {
       return End(InvalidField("start", "must be the first message"));
     }
-    auto spec = ReadSpec(hub_, request_.start());
+    auto spec = ReadSpec(hub_, *caller_, request_.start());
     if (!spec.ok()) return End(spec.status());
     const auto feed = std::make_shared<AttachFeed>(*std::move(spec));
     {
@@ -208,6 +214,9 @@ class Stream final
       // What was answered meanwhile cost the service nothing.
       if (next.skipped > 0) hub_.AddHandshakeCredit(feed_, next.skipped);
       if (next.end) return End(*next.end);
+      const absl::Status may =
+          access_.CheckUnchanged(caller_, RuleFor("Attach"));
+      if (!may.ok()) return End(may);
       if (!next.item) return WriteNext();
       // Credit counts from the start on.
       if (next.item->kind == AttachFeed::Item::Kind::kStarted) {
@@ -225,6 +234,8 @@ class Stream final
   }
 
   Hub& hub_;
+  const Access& access_;
+  const CallerPtr caller_;
   RpcStats& stats_;
   v1::AttachRequest request_;
   v1::AttachResponse response_;
@@ -235,8 +246,8 @@ class Stream final
 }  // namespace
 
 grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse>* Attach(
-    Hub& hub, RpcStats& stats) {
-  return new Stream(hub, stats);
+    Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats) {
+  return new Stream(hub, access, std::move(caller), stats);
 }
 
 }  // namespace broker::control

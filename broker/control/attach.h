@@ -6,14 +6,16 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "broker/hub/hub.h"
+#include "broker/rpc/access.h"
 #include "broker/rpc/rpc_stats.h"
 #include "socketbroker/v1/attach.pb.h"
 
 namespace broker::control {
 
-// Owns itself; gone when the stream is.
+// Owns itself; gone when the stream is. The caller's rights were checked, and
+// are again before each message to it.
 grpc::ServerBidiReactor<socketbroker::v1::AttachRequest,
                         socketbroker::v1::AttachResponse>*
-Attach(Hub& hub, RpcStats& stats);
+Attach(Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats);
 
 }  // namespace broker::control

@@ -144,8 +144,16 @@ SocketBrokerService::Publish(grpc::CallbackServerContext* context) {
 }
 
 grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse>*
-SocketBrokerService::Attach(grpc::CallbackServerContext*) {
-  return control::Attach(hub_, stats_);
+SocketBrokerService::Attach(grpc::CallbackServerContext* context) {
+  const Rule& rule = RuleFor("Attach");
+  auto caller = Authorize(access_, *context, rule);
+  if (!caller.ok()) {
+    using Reactor =
+        grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse>;
+    return new Refused<Reactor>(
+        Refuse(*context, rule, caller.status(), stats_));
+  }
+  return control::Attach(hub_, access_, *std::move(caller), stats_);
 }
 
 }  // namespace broker

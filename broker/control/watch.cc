@@ -130,7 +130,8 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
     feed_->NotifyWhenReady([this] {
       WatchFeed::Item item = feed_->Next();
       if (item.end) return End(*item.end);
-      const absl::Status allowed = CheckCaller();
+      const absl::Status allowed =
+          access_.CheckUnchanged(caller_, RuleFor("WatchConnections"));
       if (!allowed.ok()) return End(allowed);
       response_ = ToProto(*item.event);
       if (!item.positions.empty()) {
@@ -139,21 +140,6 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
       }
       StartWrite(&response_);
     });
-  }
-
-  // What it may see was settled when the watch began.
-  absl::Status CheckCaller() const {
-    BROKER_ASSIGN_OR_RETURN(const CallerPtr now, access_.Renew(caller_));
-    if (now == caller_) return absl::OkStatus();
-    BROKER_RETURN_IF_ERROR(now->CheckRole(RuleFor("WatchConnections")));
-    if (now->namespaces() == caller_->namespaces() &&
-        Predicate::Both(now->filter(), nullptr)->fingerprint() ==
-            Predicate::Both(caller_->filter(), nullptr)->fingerprint()) {
-      return absl::OkStatus();
-    }
-    return WithReason(
-        absl::AbortedError("what the caller reaches has changed: start again"),
-        "CALLER_CHANGED");
   }
 
   void End(const absl::Status& status) {

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "broker/core/secret.h"
 #include "broker/core/status.h"
+#include "broker/core/status_macros.h"
 
 namespace broker {
 namespace {
@@ -119,6 +120,21 @@ absl::StatusOr<CallerPtr> Access::Renew(const CallerPtr& caller) const {
   CallerPtr now = callers->Find(caller->credential);
   if (now == nullptr) return Unknown();
   return NotExpired(std::move(now));
+}
+
+absl::Status Access::CheckUnchanged(const CallerPtr& caller,
+                                    const Rule& rule) const {
+  BROKER_ASSIGN_OR_RETURN(const CallerPtr now, Renew(caller));
+  if (now == caller) return absl::OkStatus();
+  BROKER_RETURN_IF_ERROR(now->CheckRole(rule));
+  if (now->namespaces() == caller->namespaces() &&
+      Predicate::Both(now->filter(), nullptr)->fingerprint() ==
+          Predicate::Both(caller->filter(), nullptr)->fingerprint()) {
+    return absl::OkStatus();
+  }
+  return WithReason(
+      absl::AbortedError("what the caller reaches has changed: start again"),
+      "CALLER_CHANGED");
 }
 
 }  // namespace broker

@@ -38,6 +38,9 @@ class Access {
   // For a stream that goes on: the caller as it is now, after a reload or at
   // its expiry. Costs little while nothing has changed.
   absl::StatusOr<CallerPtr> Renew(const CallerPtr& caller) const;
+  // For a stream whose caller's rights were settled when it began: ABORTED when
+  // what the caller reaches is another now.
+  absl::Status CheckUnchanged(const CallerPtr& caller, const Rule& rule) const;
 
  private:
   CallersPtr callers() const;

@@ -78,6 +78,7 @@ inline constexpr Rule kRules[] = {
     {"ListConnections", {Role::kRead}, Effect::kLooks},
     {"CountConnections", {Role::kRead}, Effect::kLooks},
     {"WatchConnections", {Role::kRead}, Effect::kLooks},
+    {"Attach", {Role::kListen}, Effect::kLooks},
     // The epoch, which everybody needs who binds.
     {"GetBrokerInfo", Roles::Any(), Effect::kLooks},
 };

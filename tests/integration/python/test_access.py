@@ -38,6 +38,7 @@ WANTED = {
     "ListConnections": {"READ"},
     "CountConnections": {"READ"},
     "WatchConnections": {"READ"},
+    "Attach": {"LISTEN"},
     "GetBrokerInfo": set(ROLES),
 }
 METHODS = pb.DESCRIPTOR.services_by_name["SocketBroker"].methods
