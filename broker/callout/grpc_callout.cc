@@ -224,8 +224,9 @@ void GrpcCallout::OnAnswer(const std::shared_ptr<Call>& call,
   Report(*call, status.ok());
   if (status.ok()) {
     CalloutResult result;
-    call->done(Read(*call, result));
-    stats_.Add(result);
+    CalloutAnswer answer = Read(*call, result);
+    stats_.Add(result);  // before the client knows
+    call->done(std::move(answer));
   } else {
     const bool late = status.error_code() == grpc::DEADLINE_EXCEEDED;
     stats_.Add(late ? CalloutResult::kDeadline : CalloutResult::kFailed);

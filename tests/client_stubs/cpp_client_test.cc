@@ -89,7 +89,7 @@ TEST_F(CppClientTest, HasOneMethodForEveryRpc) {
   EXPECT_PASSES(CountConnections);
   EXPECT_PASSES(GetBrokerInfo);
   const int unary = 20;
-  const int streams = 2;  // Publish, WatchConnections: tests of their own
+  const int streams = 3;  // Attach, Publish, WatchConnections: of their own
   EXPECT_EQ(v1::SendRequest::descriptor()->file()->service(0)->method_count(),
             unary + streams);
 }
