@@ -95,8 +95,6 @@ RevocationTarget Simulation::ToTarget(const Target& target) const {
 
 // ---- the hub ----------------------------------------------------------------
 
-// The only place that knows what a hub is made of: one that keeps its fences is
-// given its journal here, and kFencesAreDurable says so.
 void Simulation::StartHub() {
   ending_ = false;
   Transport* pointers[kShards];
@@ -104,7 +102,10 @@ void Simulation::StartHub() {
     transports_[i].Start(clock_.Monotonic());
     pointers[i] = &transports_[i];
   }
-  hub_ = std::make_unique<Hub>(pointers, settings_, clock_);
+  hub_ = std::make_unique<Hub>(
+      pointers, settings_, clock_,
+      journal_ ? journal_->Past(clock_) : JournalPast::None(clock_),
+      journal_ ? &*journal_ : nullptr);
   hub_->SetCallout(this);
   for (Shard* shard : hub_->shards()) shard->BindToThisThread();
 }
@@ -118,6 +119,7 @@ void Simulation::EndHub() {
     while (!shard.tasks.empty()) shard.tasks.pop_front();
     shard.sockets.clear();
   }
+  if (journal_) journal_->Crash();
   hub_.reset();
 }
 
@@ -134,6 +136,8 @@ std::string Simulation::Run(Choices& choices, std::vector<std::string>* trace) {
   clients_.clear();
   bindings_.clear();
   revocation_ids_.clear();
+  journal_.reset();
+  if (OneIn(2)) journal_.emplace();
   StartHub();
   spec_.Start(hub_->epoch());
   known_epochs_ = {hub_->epoch()};
@@ -160,6 +164,8 @@ void Simulation::Finish() {
       Open();
     } else if (waiting(0) || waiting(1)) {
       RunTask(waiting(0) ? 0 : 1);
+    } else if (journal_ && journal_->waiting() != 0) {
+      WriteJournal();
     } else {
       break;
     }
@@ -252,7 +258,8 @@ void Simulation::Step() {
       {4, &Simulation::Update},        {2, &Simulation::UpdateFiltered},
       {16, &Simulation::Revoke},       {4, &Simulation::Lift},
       {2, &Simulation::Remove},        {3, &Simulation::Send},
-      {4, &Simulation::PassTime},      {1, &Simulation::Restart},
+      {4, &Simulation::PassTime},      {8, &Simulation::WriteJournal},
+      {1, &Simulation::Restart},
   };
   constexpr int kActing = [] {
     int sum = 0;

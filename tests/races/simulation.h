@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "broker/hub/hub.h"
 #include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_journal.h"
 #include "tests/races/choices.h"
 #include "tests/races/sim_transport.h"
 #include "tests/races/specification.h"
@@ -27,8 +28,6 @@ namespace broker::races {
 class Simulation final : private SocketWorld, private Callout {
  public:
   static constexpr size_t kShards = 2;
-  // Set when a new hub over the same journal has the fences of the one before.
-  static constexpr bool kFencesAreDurable = false;
 
   Simulation();
   ~Simulation() override;
@@ -150,6 +149,7 @@ class Simulation final : private SocketWorld, private Callout {
 
   // ---- what the world does ----
   void Idle() {}
+  void WriteJournal();
   void PassTime();
   void Restart();
 
@@ -185,6 +185,8 @@ class Simulation final : private SocketWorld, private Callout {
   // ---- of one run ----
   Choices* choices_ = nullptr;
   std::vector<std::string>* trace_ = nullptr;
+  // Unset: fences last only as long as the hub.
+  std::optional<testing::FakeJournal> journal_;
   std::unique_ptr<Hub> hub_;
   bool ending_ = false;         // the hub is going: nobody posts any more
   int depth_ = 0;               // of steps that come in between

@@ -1,5 +1,6 @@
 // Calls that act on connections which are bound: updates, closes, sends.
 
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,18 @@ namespace broker::races {
 namespace {
 
 constexpr const char* kValues[] = {"", "x", "y"};
+
+// What JOURNAL_FAILED says of a close; unset: it is another error.
+std::optional<RevokeResult> ReadUnwritten(const absl::Status& status) {
+  const ErrorReason error = GetErrorReason(status);
+  if (error.reason != "JOURNAL_FAILED") return std::nullopt;
+  RevokeResult result;
+  for (const auto& [key, value] : error.metadata) {
+    if (key == "closed") result.closed = std::stoull(value);
+    if (key == "epoch") result.epoch = std::stoull(value);
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -110,12 +123,15 @@ void Simulation::Revoke() {
                 result.ok() ? absl::StrCat(result->closed, " closed, epoch ",
                                            result->epoch)
                             : std::string(result.status().message()));
-          if (absl::IsUnavailable(result.status())) return;
           SeeEpochs();
-          if (!result.ok()) return spec_.RevokeRefused(r);
-          spec_.Revoked(r, result->closed, result->epoch);
-          if (result->revocation_id)
-            revocation_ids_[r] = *result->revocation_id;
+          if (result.ok()) {
+            spec_.Revoked(r, result->closed, result->epoch, /*written=*/true);
+            revocation_ids_[r] = result->revocation_id.value_or(Uuid());
+          } else if (!absl::IsUnavailable(result.status())) {
+            spec_.RevokeRefused(r);
+          } else if (const auto it = ReadUnwritten(result.status())) {
+            spec_.Revoked(r, it->closed, it->epoch, /*written=*/false);
+          }
         });
   });
 }

@@ -348,6 +348,17 @@ void Simulation::Admit() {
 
 // ---- the world --------------------------------------------------------------
 
+// The journal's thread writes all that waits, or cannot.
+void Simulation::WriteJournal() {
+  if (!journal_ || journal_->waiting() == 0) return;
+  const bool fails = OneIn(8);
+  Trace("the journal writes ", journal_->waiting(),
+        fails ? " changes, and fails" : " changes");
+  journal_->Write(fails ? absl::InternalError("full") : absl::OkStatus());
+  SeeEpochs();
+  spec_.EndStep();
+}
+
 void Simulation::PassTime() {
   if (depth_ != 0) return;  // no timer may be late
   static constexpr Milliseconds kSteps[] = {10, 1'000, 4'000, 11'000, 31'000};
@@ -369,7 +380,7 @@ void Simulation::Restart() {
   clock_.Advance(absl::Seconds(1));
   spec_.PassTime(1'000);
   StartHub();
-  spec_.Restart(hub_->epoch(), kFencesAreDurable);
+  spec_.Restart(hub_->epoch(), hub_->oldest_epoch(), journal_.has_value());
   known_epochs_.push_back(hub_->epoch());
 }
 

@@ -65,7 +65,7 @@ void Specification::SeeEpochs(uint64_t current, uint64_t oldest) {
   oldest_ = oldest;
 }
 
-void Specification::Restart(uint64_t epoch, bool durable) {
+void Specification::Restart(uint64_t epoch, uint64_t oldest, bool durable) {
   if (epoch < epoch_) Fail("the epoch went back with a restart");
   for (Connection& c : connections_) c.state = State::kGone;
   // Tickets are not kept.
@@ -73,9 +73,16 @@ void Specification::Restart(uint64_t epoch, bool durable) {
   for (Revocation& r : revocations_) {
     r.over |= !durable;
     r.lost = true;
+    // Said to be gone with the run, so nothing is asked of it any more.
+    if (durable && r.answered && !r.written) {
+      r.over = true;
+      r.what.fence = false;
+    }
   }
   epoch_ = epoch;
-  if (!durable) oldest_ = first_epoch_ = epoch;
+  // What the run before forgot last may not have been written.
+  oldest_ = durable ? std::min(oldest_, oldest) : epoch;
+  if (!durable) first_epoch_ = epoch;
   removals_ = 0;
 }
 

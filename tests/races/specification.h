@@ -47,7 +47,7 @@ class Specification {
   void PassTime(Milliseconds d) { now_ += d; }
   void SeeEpochs(uint64_t current, uint64_t oldest);
   // The broker is killed and comes back. `durable`: it still has its fences.
-  void Restart(uint64_t epoch, bool durable);
+  void Restart(uint64_t epoch, uint64_t oldest, bool durable);
 
   // ---- tickets and bindings: what was decided just now ----
   void Minted(uint8_t ns, Who who, uint64_t verified_at, Milliseconds ttl,
@@ -87,7 +87,8 @@ class Specification {
     std::optional<size_t> spared;  // a connection that is excluded
   };
   size_t Revoking(const Revoke& revoke);
-  void Revoked(size_t r, uint64_t closed, uint64_t epoch);
+  // Answered with OK; or not `written`: enforced, but only until a restart.
+  void Revoked(size_t r, uint64_t closed, uint64_t epoch, bool written);
   void RevokeRefused(size_t r);  // nothing happened
   void Lifting(size_t r);
   void Lifted(size_t r, bool found);
@@ -157,6 +158,7 @@ class Specification {
     bool over = false;  // lifted, refused, or lost with a run
 
     uint64_t answered_in_step = 0;
+    bool written = false;
 
     bool may_scan() const { return !answered && !lost; }
 
