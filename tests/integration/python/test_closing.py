@@ -118,7 +118,8 @@ def test_a_reply_over_the_revoked_socket_arrives_at_a_slow_reader(start_broker):
     client.reader.piece = 1024
     frames = client.frames()
     assert frames[-1].opcode == raw.CLOSE and frames[-1].close_code == 4001
-    assert json.loads(frames[-2].payload)["method"] == "reply"
+    # The broker's own answer to the request may come before it, or behind.
+    assert "reply" in [json.loads(f.payload).get("method") for f in frames[-3:-1]]
     assert sum(len(f.payload) for f in frames) > 3 * 900_000
 
 

@@ -105,7 +105,7 @@ def test_revocations_are_listed_oldest_first_in_pages(broker):
     assert found[3].filter_expr.comparison == filter_pb2.FilterComparison(
         field="labels.v", op=filter_pb2.FilterComparison.OPERATOR_EQ, value="1")
     assert [r.epoch for r in found] == sorted({r.epoch for r in found})
-    assert found[1].namespace == "default" and not found[0].HasField("namespace")
+    assert list(found[1].namespaces) == ["default"] and not found[0].namespaces
     for revocation in found:
         assert revocation.HasField("create_time") and revocation.HasField("expire_time")
 
