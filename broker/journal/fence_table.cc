@@ -42,7 +42,10 @@ constexpr char kTables[] = R"(
     blocks_until INTEGER NOT NULL,  -- 0: it does not block
     forgotten_at INTEGER NOT NULL,
     seal BLOB NOT NULL) STRICT;
-  CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+  CREATE TABLE numbers (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL,
+    seal BLOB NOT NULL) STRICT;
   PRAGMA application_id = 1397441106;
   PRAGMA user_version = 1;
   COMMIT)";
@@ -51,8 +54,21 @@ constexpr char kInsert[] =
 constexpr char kSelect[] = "SELECT * FROM fences ORDER BY epoch";
 constexpr char kDelete[] = "DELETE FROM fences WHERE epoch = ?";
 constexpr char kRaise[] =
-    "INSERT INTO numbers VALUES (?, ?) ON CONFLICT (name) "
-    "DO UPDATE SET value = excluded.value WHERE excluded.value > value";
+    "INSERT INTO numbers VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
+    "SET value = excluded.value, seal = excluded.seal "
+    "WHERE excluded.value > value";
+constexpr char kNumber[] = "SELECT value, seal FROM numbers WHERE name = ?";
+constexpr char kOldestEpoch[] = "oldest_epoch";
+constexpr char kReservedEpoch[] = "reserved_epoch";
+
+// What SQLite does not notice: a bit that flipped within a value.
+std::string SealOf(absl::string_view values) {
+  const Sha256Digest digest = Sha256(values);
+  return std::string(digest.begin(), digest.begin() + 8);
+}
+std::string SealOf(absl::string_view number, uint64_t value) {
+  return SealOf(absl::StrCat(number, " ", value));
+}
 
 // The kinds by their names in the table.
 constexpr std::pair<Kind, absl::string_view> kKinds[] = {
@@ -75,7 +91,6 @@ struct Row {
   int64_t blocks_until = 0;  // 0: does not block
   int64_t forgotten_at = 0;
 
-  // What SQLite does not notice: a bit that flipped within a value.
   std::string Seal() const {
     std::string text =
         absl::StrCat(epoch, " ", created, " ", blocks_until, " ", forgotten_at);
@@ -87,8 +102,7 @@ struct Row {
         absl::StrAppend(&text, " -");
       }
     }
-    const Sha256Digest digest = Sha256(text);
-    return std::string(digest.begin(), digest.begin() + 8);
+    return SealOf(text);
   }
 };
 
@@ -239,22 +253,16 @@ absl::StatusOr<FenceTable> FenceTable::Open(const std::string& file) {
 
 absl::StatusOr<JournalPast> FenceTable::Load(const Clock& clock) {
   const JournalPast none = JournalPast::None(clock);
-  BROKER_ASSIGN_OR_RETURN(
-      const int64_t reserved,
-      db_.Number("SELECT max(value) FROM (SELECT value FROM numbers WHERE name "
-                 "= 'reserved_epoch' UNION SELECT max(epoch) FROM fences)"));
-  BROKER_ASSIGN_OR_RETURN(
-      const int64_t oldest,
-      db_.Number("SELECT max(value) FROM numbers WHERE name = 'oldest_epoch'"));
   JournalPast past;
-  past.first_epoch =
-      std::max(none.first_epoch, static_cast<uint64_t>(reserved) + 1);
-  past.oldest_epoch =
-      oldest > 0 ? static_cast<uint64_t>(oldest) : past.first_epoch;
   BROKER_ASSIGN_OR_RETURN(past.fences, LoadFences(clock));
+  BROKER_ASSIGN_OR_RETURN(uint64_t used, LoadNumber(kReservedEpoch));
+  if (!past.fences.empty()) used = std::max(used, past.fences.back()->epoch);
+  past.first_epoch = std::max(none.first_epoch, used + 1);
+  BROKER_ASSIGN_OR_RETURN(past.oldest_epoch, LoadNumber(kOldestEpoch));
+  if (past.oldest_epoch == 0) past.oldest_epoch = past.first_epoch;
   reserved_ = past.first_epoch + kReserve;
   BROKER_RETURN_IF_ERROR(Begin());
-  BROKER_RETURN_IF_ERROR(Raise("reserved_epoch", reserved_));
+  BROKER_RETURN_IF_ERROR(Raise(kReservedEpoch, reserved_));
   BROKER_RETURN_IF_ERROR(RaiseOldestEpoch(past.oldest_epoch));
   BROKER_RETURN_IF_ERROR(Commit());
   return past;
@@ -283,13 +291,28 @@ absl::StatusOr<std::vector<FencePtr>> FenceTable::LoadFences(
   }
 }
 
+absl::StatusOr<uint64_t> FenceTable::LoadNumber(const char* number) {
+  BROKER_ASSIGN_OR_RETURN(Statement select, Statement::Prepare(db_, kNumber));
+  select.BindText(0, absl::string_view(number));
+  BROKER_ASSIGN_OR_RETURN(const bool found, select.Step());
+  if (!found) return 0;
+  const auto value = static_cast<uint64_t>(select.Number(0));
+  if (select.Text(1) == SealOf(number, value)) return value;
+  return absl::DataLossError(
+      absl::StrCat("the number ", number, " is not as it was written"));
+}
+
 // ---- changing -------------------------------------------------------------
+
+void FenceTable::Rollback() {
+  (void)db_.Run("ROLLBACK");
+  reserved_ = 0;  // perhaps not in the file: the next fence sees to it
+}
 
 absl::Status FenceTable::Insert(const Fence& fence) {
   if (fence.epoch + kReserve / 2 > reserved_) {
-    // If this fails with the rest, the next fence tries again.
     reserved_ = fence.epoch + kReserve;
-    BROKER_RETURN_IF_ERROR(Raise("reserved_epoch", reserved_));
+    BROKER_RETURN_IF_ERROR(Raise(kReservedEpoch, reserved_));
   }
   const Row row = ToRow(fence);
   const std::string seal = row.Seal();
@@ -314,12 +337,14 @@ absl::Status FenceTable::Delete(const Fence& fence) {
 }
 
 absl::Status FenceTable::RaiseOldestEpoch(uint64_t epoch) {
-  return Raise("oldest_epoch", epoch);
+  return Raise(kOldestEpoch, epoch);
 }
 
 absl::Status FenceTable::Raise(const char* number, uint64_t value) {
+  const std::string seal = SealOf(number, value);
   raise_.BindText(0, absl::string_view(number));
   raise_.Bind(1, static_cast<int64_t>(value));
+  raise_.BindBlob(2, absl::string_view(seal));
   return raise_.Run();
 }
 

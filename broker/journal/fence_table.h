@@ -29,7 +29,7 @@ class FenceTable {
   // The changes between the two are made together, or not at all.
   absl::Status Begin() { return db_.Run("BEGIN IMMEDIATE"); }
   absl::Status Commit() { return db_.Run("COMMIT"); }
-  void Rollback() { (void)db_.Run("ROLLBACK"); }
+  void Rollback();
 
   absl::Status Insert(const Fence& fence);
   absl::Status Delete(const Fence& fence);
@@ -43,6 +43,8 @@ class FenceTable {
         raise_(std::move(raise)) {}
 
   absl::StatusOr<std::vector<FencePtr>> LoadFences(const Clock& clock);
+  // 0: it was never written.
+  absl::StatusOr<uint64_t> LoadNumber(const char* number);
   absl::Status Raise(const char* number, uint64_t value);
 
   Database db_;  // before its statements: they must go first

@@ -261,13 +261,18 @@ TEST_F(FileJournalTest, RefusesARowThatIsNotAsItWasWritten) {
               AllOf(HasSubstr("is damaged"), HasSubstr(std::to_string(epoch))));
   Sql("UPDATE fences SET key = 'abc'");
   EXPECT_EQ(Past().fences.size(), 1u);
+  Sql("UPDATE numbers SET value = value - 1 WHERE name = 'oldest_epoch'");
+  EXPECT_THAT(OpenError(), HasSubstr("oldest_epoch is not as it was written"));
+  Sql("UPDATE numbers SET value = value + 1 WHERE name = 'oldest_epoch'");
+  EXPECT_EQ(Past().fences.size(), 1u);
   Sql("DROP TABLE fences");
   EXPECT_THAT(OpenError(), HasSubstr("is damaged"));
 }
 
 // Whatever is overwritten, the broker starts with all fences or not at all.
 TEST_F(FileJournalTest, NeverStartsWithHalfOfIt) {
-  const uint64_t first = Past().first_epoch;
+  const JournalPast before = Past();
+  const uint64_t first = before.first_epoch;
   constexpr uint64_t kFences = 100;
   {
     const auto journal = Open();
@@ -290,7 +295,9 @@ TEST_F(FileJournalTest, NeverStartsWithHalfOfIt) {
     if (!journal.ok()) {
       ++refused;
     } else {
-      EXPECT_EQ((*journal)->TakePast().fences.size(), kFences);
+      const JournalPast past = (*journal)->TakePast();
+      EXPECT_EQ(past.fences.size(), kFences);
+      EXPECT_GE(past.oldest_epoch, before.oldest_epoch);
     }
     journal = absl::CancelledError();
     std::filesystem::remove(file() + "-wal");
@@ -331,6 +338,25 @@ TEST_F(FileJournalTest, TellsOfAFullDiskAndGoesOnWhenThereIsRoom) {
   }
   EXPECT_TRUE(
       Append(*journal, ByKey(first + 200, Kind::kSession, "after")).ok());
+}
+
+TEST_F(FileJournalTest, ReservesAgainWhatAFailedWriteHadReserved) {
+  const uint64_t far = Past().first_epoch + 5'000'000;
+  {
+    const auto journal = Open();
+    absl::Status status;
+    {
+      const SizeLimit full(4096);
+      status = Append(*journal, ByKey(far, Kind::kSession, "full"));
+    }
+    ASSERT_FALSE(status.ok());
+    const auto fence = ByKey(far + 1, Kind::kSession, "after");
+    ASSERT_TRUE(Append(*journal, fence).ok());
+    ASSERT_TRUE(Await([&](auto written) {
+                  journal->Erase({fence}, fence->epoch, std::move(written));
+                }).ok());
+  }
+  EXPECT_GT(Past().first_epoch, far + 400'000);
 }
 
 }  // namespace

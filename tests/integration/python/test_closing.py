@@ -96,8 +96,12 @@ def test_a_revoked_socket_has_no_heartbeat(start_broker):
     assert broker.metric("closes_total", code="4003") == 0
 
 
-def reply_and_revoke(broker, client):
-    """A service answers a request over the socket that the request revokes."""
+def reply_and_revoke(start_broker):
+    """A service answers a request over the socket that the request revokes; its client is slow."""
+    broker = start_broker(use_tls=False)
+    client = broker.raw_socket(broker.ticket("a1", session="s1"), receive_buffer=4096)
+    for _ in range(3):
+        broker.client.send_to_account(pb.SendToAccountRequest(account_id="a1", message=big(900_000)))
     client.send(raw.TEXT, ASK)
     reply = notification("reply")
     sent = broker.client.send_to_account(pb.SendToAccountRequest(account_id="a1", message=reply))
@@ -106,28 +110,22 @@ def reply_and_revoke(broker, client):
     request.drain_for.FromSeconds(5)
     assert broker.client.close_sockets_for_session(request).closed == 1
     assert broker.count() == 0
+    return broker, client
 
 
 def test_a_reply_over_the_revoked_socket_arrives_at_a_slow_reader(start_broker):
-    broker = start_broker(use_tls=False)
-    client = broker.raw_socket(broker.ticket("a1", session="s1"), receive_buffer=4096)
-    for _ in range(3):
-        broker.client.send_to_account(pb.SendToAccountRequest(account_id="a1", message=big(900_000)))
-    reply_and_revoke(broker, client)
+    broker, client = reply_and_revoke(start_broker)
     # It reads only now, and in small pieces.
     client.reader.piece = 1024
     frames = client.frames()
     assert frames[-1].opcode == raw.CLOSE and frames[-1].close_code == 4001
-    assert json.loads(frames[-2].payload)["method"] == "reply"
+    # The broker's own answer to the request may come before it, or behind.
+    assert "reply" in [json.loads(f.payload).get("method") for f in frames[-3:-1]]
     assert sum(len(f.payload) for f in frames) > 3 * 900_000
 
 
 def test_a_later_revocation_cuts_that_drain(start_broker):
-    broker = start_broker(use_tls=False)
-    client = broker.raw_socket(broker.ticket("a1", session="s1"), receive_buffer=4096)
-    for _ in range(3):
-        broker.client.send_to_account(pb.SendToAccountRequest(account_id="a1", message=big(900_000)))
-    reply_and_revoke(broker, client)
+    broker, client = reply_and_revoke(start_broker)
     assert close_account(broker, "a1").closed == 0  # it is closing already
     arrived = unread(client.reader.socket)
     rest = client.reader.rest()
