@@ -271,7 +271,7 @@ TEST_F(HandshakeTest, ARefusedClientThatStaysIsReset) {
   WsClient client;
   ASSERT_TRUE(client.Connect(port()));
   client.SendRaw("POST /ws HTTP/1.1\r\nHost: a\r\n\r\n");
-  EXPECT_TRUE(client.WaitReset(std::chrono::milliseconds(2'500)));
+  EXPECT_TRUE(client.WaitReset(kPatience));
 }
 
 TEST_F(HandshakeTest, RevokedTicketsAreRefused) {

@@ -22,9 +22,17 @@ class Line:
     others: str
 
     @property
+    def ratios(self):
+        """What each round came to: its two halves had the same neighbours.
+
+        Without the rounds whose floor was too small to be measured: a few clients may fit into
+        memory that the floor had already.
+        """
+        return [b / f for b, f in zip(self.broker, self.floor) if f > 0]
+
+    @property
     def ratio(self):
-        """The median of what each round came to: its two halves had the same neighbours."""
-        return median([b / f for b, f in zip(self.broker, self.floor)]) if self.floor else None
+        return median(self.ratios) if self.ratios else None
 
     @property
     def judged(self):
@@ -49,9 +57,9 @@ class Line:
         percent = self.row.judged_by == "percent"
         def show(ratio):
             return f"{100 * ratio:.2f}" if percent else f"{ratio:.2f}"
-        ratios = [b / f for b, f in zip(self.broker, self.floor)]
         return (show(self.ratio) + (" %" if percent else "") +
-                (f" ({show(min(ratios))}-{show(max(ratios))})" if len(ratios) > 1 else ""))
+                (f" ({show(min(self.ratios))}-{show(max(self.ratios))})"
+                 if len(self.ratios) > 1 else ""))
 
     def goal(self):
         if self.row.goal is None:
