@@ -39,6 +39,9 @@ class SimTransport final : public Transport {
   void Close(Slot slot, CloseCode code, absl::Duration drain_for) override {
     world_.Closed(shard_, slot, code, drain_for > absl::ZeroDuration());
   }
+  void CloseWithReason(Slot slot, CloseCode code, absl::string_view) override {
+    world_.Closed(shard_, slot, code, /*drains=*/false);
+  }
   OutboxBytes Outbox(Slot) const override { return {}; }
 
  private:

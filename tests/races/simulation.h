@@ -90,7 +90,8 @@ class Simulation final : private SocketWorld, private Callout {
   void Posted(size_t shard, absl::AnyInvocable<void()> task) override;
   SendResult Sent(size_t shard, Slot slot, const FramePtr& frame) override;
   void Closed(size_t shard, Slot slot, CloseCode code, bool drains) override;
-  void Authenticate(const HandshakeFacts& facts, uint64_t epoch,
+  void Authenticate(const HandshakeFacts& facts,
+                    const EndpointSettings& endpoint, uint64_t epoch,
                     absl::AnyInvocable<void(CalloutAnswer)> done) override;
 
   // ---- running ----

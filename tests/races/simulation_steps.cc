@@ -165,7 +165,8 @@ void Simulation::ConnectAndWait(size_t shard, uint8_t ns, bool callout) {
   });
 }
 
-void Simulation::Authenticate(const HandshakeFacts&, uint64_t,
+void Simulation::Authenticate(const HandshakeFacts&, const EndpointSettings&,
+                              uint64_t,
                               absl::AnyInvocable<void(CalloutAnswer)> done) {
   questions_.push_back({std::exchange(asked_, nullptr), std::move(done)});
   // It may answer before it returns.
