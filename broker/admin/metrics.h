@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "broker/hub/callout_stats.h"
-#include "broker/hub/offers.h"
 #include "broker/hub/memory_status.h"
+#include "broker/hub/offers.h"
 #include "broker/hub/stats.h"
 #include "broker/registry/registry.h"
 

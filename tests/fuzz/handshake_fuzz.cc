@@ -98,7 +98,6 @@ void CheckUpgrade(const std::string& head, const broker::Upgrade& upgrade) {
 
   const broker::HandshakeFacts& facts = upgrade.facts;
   Check(absl::StartsWith(facts.path, "/"), "a path");
-  Check(facts.query.size() <= 1024, "the query is cut");
   for (const char c : absl::StrCat(facts.path, facts.query)) {
     Check(absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '#',
           "no control characters");
