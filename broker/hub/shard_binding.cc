@@ -149,9 +149,9 @@ void Shard::ArmExpiry(Slot slot) {
   const auto expires = Info(slot).identity->expires_at();
   if (!expires) return sessions_[slot]->timer.reset();
   const absl::Duration left = *expires - shared_.clock.Now();
-  // At most a day at once: the wall clock may be set meanwhile.
+  // A minute at once at most: the wall clock may be set, or a machine sleep.
   const auto wait = std::chrono::milliseconds(absl::ToInt64Milliseconds(
-      std::clamp(left, absl::ZeroDuration(), absl::Hours(24))));
+      std::clamp(left, absl::ZeroDuration(), absl::Minutes(1))));
   ArmTimer(slot, shared_.clock.Monotonic() + wait, [this, slot] {
     on_shard_.AssertHeld();
     if (*Info(slot).identity->expires_at() <= shared_.clock.Now()) {

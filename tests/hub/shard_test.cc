@@ -168,6 +168,25 @@ TEST_F(ShardTest, AnExpiredIdentityCloses4005) {
   EXPECT_EQ(SocketOf(c).code, CloseCode::kExpired);
 }
 
+TEST_F(ShardTest, AnIdentityExpiresWithinAMinuteOfAClockThatIsSet) {
+  Start();
+  const Connected c = Connect(0);
+  IdentityFields identity = Who("a/s")->fields();
+  identity.expires_at = clock_.Now() + absl::Hours(30);
+  BindCommand command;
+  command.id = c.id;
+  command.identity = Identity::Make(identity);
+  ASSERT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
+                hub_->Bind(command, std::move(done));
+              }).ok());
+  clock_.SetWall(clock_.Now() - absl::Hours(1));
+  Pass(absl::Hours(30));
+  EXPECT_FALSE(SocketOf(c).closed);
+  clock_.SetWall(clock_.Now() + absl::Hours(1));
+  Pass(absl::Seconds(61));
+  EXPECT_EQ(SocketOf(c).code, CloseCode::kExpired);
+}
+
 TEST_F(ShardTest, ASlowConsumerIsDroppedAndClosed4008) {
   Start();
   const Connected fast = Connect(0, "a/s");

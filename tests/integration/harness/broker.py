@@ -53,6 +53,7 @@ class Broker:
         self._sockets = []
         self._client = None
         self._clients = []
+        self.killed = False
         self._api_key, self._credentials = api_key, credentials  # of its own client
         self.config_file = self._folder / "broker.yaml"
         # `under`: a command that runs another one in its place.
@@ -252,6 +253,12 @@ class Broker:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def kill(self):
+        """Ends it as a crash does."""
+        self.killed = True
+        self.signal(signal.SIGKILL)
+        self.wait()
 
     def wait(self, timeout=PATIENCE):
         """The exit code, once it has ended."""

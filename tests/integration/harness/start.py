@@ -1,5 +1,7 @@
 """The pytest fixtures that start brokers."""
 
+import signal
+
 import pytest
 
 from harness.broker import Broker
@@ -7,7 +9,7 @@ from harness.broker import Broker
 
 @pytest.fixture
 def start_broker(tmp_path_factory):
-    """Starts brokers that must be alive at the end of the test, and end cleanly."""
+    """Starts brokers that must be alive at the end of the test, but for those killed, and end cleanly."""
     brokers = []
 
     def start(*arguments, **options):
@@ -18,7 +20,7 @@ def start_broker(tmp_path_factory):
     yield start
     codes = [broker.stop() for broker in brokers]
     for broker, code in zip(brokers, codes):
-        assert code == 0, f"exit code {code}:\n{broker.log()}"
+        assert code == (-signal.SIGKILL if broker.killed else 0), f"exit code {code}:\n{broker.log()}"
 
 
 @pytest.fixture

@@ -35,11 +35,6 @@ def run(tmp_path_factory, state):
         broker.stop()
 
 
-def kill(broker):
-    broker.signal(signal.SIGKILL)
-    broker.wait()
-
-
 def info(broker):
     return broker.client.get_broker_info(pb.GetBrokerInfoRequest())
 
@@ -50,7 +45,7 @@ def test_a_revocation_holds_after_kill_9(run):
     before = first.epoch
     first.ticket("a1", session="s1", epoch=before)
     answer = close_account(first, "a1")
-    kill(first)
+    first.kill()
 
     second = run()
     assert second.epoch > answer.epoch
@@ -74,7 +69,7 @@ def test_blocks_and_filters_hold_after_kill_9_and_lifting_does_too(run):
     request.block_for.FromSeconds(600)
     blocked = first.client.close_sockets_for_session(request).revocation_id
     fenced = close_filtered(first, 'labels.v = "1"', fence=True, fence_ttl=600).revocation_id
-    kill(first)
+    first.kill()
 
     second = run()
     for identity in ({"session": "s1"}, {"labels": {"v": "1"}}):
@@ -82,7 +77,7 @@ def test_blocks_and_filters_hold_after_kill_9_and_lifting_does_too(run):
             second.ticket("a1", **identity)
     for revocation in (blocked, fenced):
         second.client.lift_revocation(pb.LiftRevocationRequest(revocation_id=revocation))
-    kill(second)
+    second.kill()
 
     third = run()
     assert revocations(third) == []
@@ -93,7 +88,7 @@ def test_a_ticket_of_an_earlier_run_is_refused(run):
     first = run()
     ticket = first.ticket("a1")
     close_account(first, "a1")
-    kill(first)
+    first.kill()
     with refused(401):
         run().connect(ticket)
 
@@ -110,7 +105,7 @@ def test_many_at_once_all_hold(run):
     # Fewer writes than changes: they share their fsyncs.
     assert first.metric("journal_changes_total") == 1000
     assert first.metric("journal_write_seconds_count") < 1000
-    kill(first)
+    first.kill()
     second = run()
     for i in (0, 500, 999):
         with fails("FAILED_PRECONDITION", "CREDENTIAL_REVOKED"):
@@ -138,7 +133,7 @@ def test_a_full_disk_is_told_and_the_revocation_enforced(run):
     resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, limits)
     close_session(broker, "s1")
     broker.wait_for_log("journal_recovered")
-    kill(broker)
+    broker.kill()
     with fails("FAILED_PRECONDITION", "CREDENTIAL_REVOKED"):
         run().ticket("a1", session="s1", epoch=before)
 
@@ -150,7 +145,7 @@ def test_epochs_that_were_forgotten_are_refused_after_a_restart(run):
     with fails("FAILED_PRECONDITION", "EPOCH_TOO_OLD"):
         first.ticket("a1", epoch=first.epoch - 1)
     oldest = info(first).oldest_epoch
-    kill(first)
+    first.kill()
     second = run(config=config)
     second.ticket("a1", epoch=oldest)
     with fails("FAILED_PRECONDITION", "EPOCH_TOO_OLD"):
