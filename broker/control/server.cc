@@ -133,6 +133,7 @@ absl::Status ControlServer::PrepareUnixSocket() const {
 }
 
 void ControlServer::SetServing(bool serving) {
+  if (server_ == nullptr) return;  // it has ended, or could not start
   auto* health = server_->GetHealthCheckService();
   health->SetServingStatus("", serving);
   health->SetServingStatus(kService, serving);

@@ -82,8 +82,7 @@ std::unique_ptr<Source> Calls::Make(const Command& command, size_t flight) {
 
 uint64_t Calls::ReadEpoch() {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::seconds(10));
+  Prepare(context, std::chrono::seconds(10));
   v1::GetBrokerInfoResponse response;
   const grpc::Status status = stub_->GetBrokerInfo(&context, {}, &response);
   if (!status.ok()) {
@@ -98,6 +97,7 @@ std::unique_ptr<Source> Calls::Mint(const Command& command, size_t flight) {
   const uint64_t first = command.Number("from");
   const uint64_t leavers = command.Number("leavers");
   const std::string ns = command.Text("namespace", "default");
+  const uint64_t ttl = command.Number("ttl", 60);
   const uint64_t epoch = ReadEpoch();
   return MakeSource<v1::CreateTicketRequest, v1::CreateTicketResponse>(
       stub_->async(),
@@ -106,7 +106,7 @@ std::unique_ptr<Source> Calls::Mint(const Command& command, size_t flight) {
         request->set_namespace_(ns);
         *request->mutable_identity() = MakeIdentity(first + index, leavers);
         request->set_verified_at_epoch(epoch);
-        request->mutable_ttl()->set_seconds(60);
+        request->mutable_ttl()->set_seconds(ttl);
       },
       [this](uint64_t index, const v1::CreateTicketResponse& response,
              Outcome*) { tickets_[index] = response.ticket(); });

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "socketbroker/v1/socket_broker.grpc.pb.h"
+#include "tools/bench/call/context.h"
 #include "tools/bench/call/pump.h"
 #include "tools/bench/common/commands.h"
 #include "tools/bench/common/payload.h"
@@ -43,8 +44,7 @@ class UnarySource : public Source {
   void Start(size_t slot, uint64_t index, Done done) override {
     Slot& at = slots_[slot];
     at.context.emplace();
-    at.context->set_deadline(std::chrono::system_clock::now() +
-                             std::chrono::seconds(10));
+    Prepare(*at.context, std::chrono::seconds(10));
     at.response.Clear();
     fill_(slot, index, &at.request);
     (stub_->*method_)(

@@ -3,7 +3,7 @@
 // Commands (see common/commands.h), each with count= [flight=1], and [rate=] or
 // [bursts=1], [limit=SECONDS]; see PumpOptions:
 //
-//   mint [from=] [leavers=] [namespace=] file=
+//   mint [from=] [leavers=] [namespace=] [ttl=SECONDS] file=
 //       tickets, one a line
 //   broadcast [namespace=] bytes= [filter=]
 //       BroadcastFiltered; without a filter to all
@@ -31,6 +31,7 @@
 #include <string>
 
 #include "tools/bench/call/calls.h"
+#include "tools/bench/call/context.h"
 #include "tools/bench/call/pump.h"
 #include "tools/bench/common/commands.h"
 
@@ -86,10 +87,11 @@ void Run(const Command& command, Calls& calls) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fputs("bench_call TARGET\n", stderr);
+  if (argc != 2 && argc != 3) {
+    std::fputs("bench_call TARGET [API-KEY]\n", stderr);
     return 2;
   }
+  if (argc == 3) bench::SetApiKey(argv[2]);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   bench::Calls calls(argv[1]);
   for (std::string line; std::getline(std::cin, line);) {

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "tools/bench/call/context.h"
+
 namespace bench {
 namespace {
 
@@ -26,8 +28,7 @@ void Add(const v1::PublishResult& result, Outcome* outcome) {
 
 PublishSource::PublishSource(Stub* stub, size_t flight, Fill fill)
     : fill_(std::move(fill)), slots_(flight) {
-  context_.set_deadline(std::chrono::system_clock::now() +
-                        std::chrono::minutes(5));
+  Prepare(context_, std::chrono::minutes(5));
   stub->Publish(&context_, this);
   // Writes are started from other threads than gRPC's.
   AddHold();

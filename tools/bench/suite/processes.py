@@ -154,8 +154,8 @@ class Stage:
         flags = ["--busy"] if busy and self.bench.load_core is not None else []
         return Child(self, name, [self.program("bench_load")] + flags, self.bench.load_core)
 
-    def call(self, server, name="bench_call"):
-        command = [self.program("bench_call"), server.control]
+    def call(self, server, name="bench_call", key=None):
+        command = [self.program("bench_call"), server.control] + ([key] if key else [])
         return Child(self, name, command, self.bench.load_core)
 
     def floor(self, name="bench_floor"):
@@ -166,11 +166,12 @@ class Stage:
         child.control = started.get("control")
         return child
 
-    def daemon(self, limits=None, raw=None, tls=None, state_dir=False):
+    def daemon(self, limits=None, raw=None, tls=None, state_dir=False, callers=()):
         """socket-broker with one shard; `limits` and `raw` add to its configuration.
         With `state_dir` it has a new one."""
         config = {
-            "websocket": {"port": 0, **({"tls": tls} if tls else {})}, "control": {"port": 0}, "admin": {"port": 0}, "shards": 1,
+            "websocket": {"port": 0, **({"tls": tls} if tls else {})}, "control": {"port": 0, "callers": list(callers)},
+            "admin": {"port": 0}, "shards": 1,
             "endpoints": [{"path": "/raw", "namespace": "raw", "framing": "RAW", **(raw or {})},
                           {"path": "/ws"}],
             "limits": {"max_connections_per_address": 0, "ping_interval": "1h", **(limits or {})},

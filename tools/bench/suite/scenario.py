@@ -19,6 +19,7 @@ class Profile:
     seconds: float  # of what is watched over time
     knocks: int  # a second
     stalled_of: int  # 10 % of them stop reading
+    bad_tickets: int  # of each kind
     # False: in so little time nothing is measured that could be held to a goal. What
     # must be so at any speed, such as how many were closed, still has one.
     has_goals: bool = True
@@ -26,11 +27,11 @@ class Profile:
 
 PROFILES = {
     "full": Profile("full", 5, 1_000, 10_000, 19_000, 10_000, 200_000, 40_000, 200_000, 10, 500,
-                    5_000),
+                    5_000, 10_000),
     "quick": Profile("quick", 3, 1_000, 5_000, 10_000, 5_000, 100_000, 20_000, 100_000, 4, 500,
-                     2_000),
+                     2_000, 2_000),
     "smoke": Profile("smoke", 1, 20, 30, 40, 20, 400, 200, 1_000, 0.5, 100, 20,
-                     False),
+                     20, False),
 }
 
 
