@@ -4,9 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "broker/control/audit.h"
 #include "broker/control/convert.h"
 #include "broker/control/fields.h"
 #include "broker/core/mutex.h"
+#include "broker/core/quoted.h"
+#include "broker/core/status.h"
 #include "broker/rpc/handshake.h"
 #include "broker/rpc/status.h"
 
@@ -24,6 +27,14 @@ absl::StatusOr<AttachSpec> ReadSpec(Hub& hub, const Caller& caller,
   BROKER_ASSIGN_OR_RETURN(spec.ns,
                           ReadNamespace(start, caller, *hub.settings()));
   spec.handshakes = start.handshakes();
+  if (spec.handshakes && caller.filter() != nullptr) {
+    return WithReason(
+        absl::PermissionDeniedError(absl::StrCat(
+            "handshakes: clients that wait to be judged have no identity that "
+            "the filter of caller ",
+            Quoted(caller.name), " could match: use one without a filter")),
+        "OUT_OF_REACH");
+  }
   BROKER_ASSIGN_OR_RETURN(spec.events, ReadOptionalSelector(start));
   if (spec.events != nullptr) {
     spec.events = Predicate::Both(caller.filter(), spec.events);
@@ -230,6 +241,7 @@ class Stream final
   void End(const absl::Status& status) {
     const grpc::Status out = ToGrpcStatus(status);
     stats_.Add("Attach", out.error_code());
+    AuditEnd(caller_->name, RuleFor("Attach"), status);
     Finish(out);
   }
 

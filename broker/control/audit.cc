@@ -19,6 +19,11 @@ constexpr uint32_t kDenialsPerSecond = 100;
 
 std::atomic<bool> sends{false};
 
+bool IsDenial(const absl::Status& outcome) {
+  return outcome.code() == absl::StatusCode::kPermissionDenied ||
+         outcome.code() == absl::StatusCode::kUnauthenticated;
+}
+
 }  // namespace
 
 void SetAuditSends(bool on) { sends = on; }
@@ -51,10 +56,7 @@ void WriteAudit(const AuditLine& line) {
   if (!line.revocation_id.empty()) {
     fields.push_back({"revocation_id", line.revocation_id});
   }
-  const bool denied =
-      line.outcome.code() == absl::StatusCode::kPermissionDenied ||
-      line.outcome.code() == absl::StatusCode::kUnauthenticated;
-  if (denied) {
+  if (IsDenial(line.outcome)) {
     denials.Log(LogLevel::kWarning, "audit", "a call was denied", fields);
   } else {
     Log(LogLevel::kInfo, "audit", "a call was answered", fields);
@@ -68,6 +70,11 @@ void AuditDenied(absl::string_view caller, const Rule& rule,
   line.method = {rule.method.data(), rule.method.size()};
   line.outcome = why;
   WriteAudit(line);
+}
+
+void AuditEnd(absl::string_view caller, const Rule& rule,
+              const absl::Status& how) {
+  if (IsDenial(how)) AuditDenied(caller, rule, how);
 }
 
 }  // namespace broker::control

@@ -40,6 +40,9 @@ void WriteAudit(const AuditLine& line);
 // A call that did not get as far as its handler.
 void AuditDenied(absl::string_view caller, const Rule& rule,
                  const absl::Status& why);
+// A stream has ended; told of when that is for want of rights.
+void AuditEnd(absl::string_view caller, const Rule& rule,
+              const absl::Status& how);
 
 namespace audit {
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "broker/control/audit.h"
 #include "broker/control/convert.h"
 #include "broker/control/fields.h"
 #include "broker/control/token.h"
@@ -145,6 +146,7 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
   void End(const absl::Status& status) {
     const grpc::Status out = ToGrpcStatus(status);
     stats_.Add("WatchConnections", out.error_code());
+    AuditEnd(caller_->name, RuleFor("WatchConnections"), status);
     Finish(out);
   }
 

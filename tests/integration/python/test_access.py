@@ -264,6 +264,7 @@ def test_the_audit_tells_who_did_what_and_no_secret(start_broker):
         broker.client.remove_connection(pb.RemoveConnectionRequest(connection_id="id-canary"))
     with fails("INVALID_ARGUMENT"):
         broker.client.close_sockets_filtered(pb.CloseSocketsFilteredRequest(filter='nope = "filter-canary"'))
+    wait_until(lambda: broker.events("audit")[-1]["method"] == "CloseSocketsFiltered", "the last line")
     lines = {e["method"]: e for e in broker.events("audit")}
     assert all(e["caller"] == "ops" for e in lines.values())
     close = lines["CloseSocketsForAccount"]

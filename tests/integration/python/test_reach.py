@@ -4,7 +4,7 @@ import pytest
 from harness.broker import identity
 from harness.callers import caller, configured, key_of
 from harness.checks import fails, notification, refused
-from socketbroker.v1 import connection_pb2
+from socketbroker.v1 import attach_pb2, connection_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 ENDPOINTS = [
@@ -18,7 +18,7 @@ ACME, OTHER = {"tenant": "acme"}, {"tenant": "other"}
 @pytest.fixture
 def broker(start_broker):
     """`acme` may do everything to its tenant, `blue` in its namespace."""
-    roles = ("BIND", "REVOKE", "SEND", "READ", "ADMIN")
+    roles = ("BIND", "REVOKE", "SEND", "READ", "LISTEN", "ADMIN")
     return start_broker(
         config=configured(caller("root", "ADMIN"), caller("acme", *roles, filter=FILTER),
                           caller("blue", *roles, namespaces=["blue"]), endpoints=ENDPOINTS),
@@ -244,3 +244,25 @@ def test_a_ticket_of_one_namespace_is_none_in_another(broker, blue):
     with refused(401):
         broker.connect(ticket)
     assert broker.connect(ticket, path="/blue").is_open()
+
+
+def test_attached_it_hears_of_what_the_filter_matches_and_judges_nobody(broker, acme):
+    credit = attach_pb2.AttachCredit(handshakes=10, events=10)
+    with acme.attach(attach_pb2.AttachStart(match_all=True, credit=credit)) as stream:
+        assert next(stream).WhichOneof("message") == "started"
+        broker.join("a1", labels=OTHER)
+        inside = broker.join("a2", labels=ACME)
+        assert next(stream).connection_admitted.connection.connection_id == inside.id
+    with fails("PERMISSION_DENIED", "OUT_OF_REACH"), acme.attach(
+            attach_pb2.AttachStart(handshakes=True, credit=credit)) as stream:
+        next(stream)
+    denied = broker.wait_for_log("audit", len(broker.events("audit")))
+    assert (denied["caller"], denied["method"], denied["outcome"]) == ("acme", "Attach", "PERMISSION_DENIED")
+
+
+def test_a_watch_of_another_namespace_is_denied_and_audited(broker, acme, blue):
+    with fails("PERMISSION_DENIED", "NAMESPACE_OUT_OF_REACH"), blue.watch_connections(
+            pb.WatchConnectionsRequest(namespace="default")) as watch:
+        next(watch)
+    denied = broker.wait_for_log("audit")
+    assert (denied["caller"], denied["method"], denied["outcome"]) == ("blue", "WatchConnections", "PERMISSION_DENIED")
