@@ -38,7 +38,8 @@ void Socket::Account() {
 ssize_t Socket::SendBytes(const iovec* parts, size_t count) {
   if (tls_ == nullptr) return SendSome(fd_, parts, count);
   const ssize_t taken = tls_->Send(parts, count);
-  Account();
+  // What the outbox offers is still in it, too: Flush accounts for that.
+  if (outbox_.empty()) Account();
   return taken;
 }
 
