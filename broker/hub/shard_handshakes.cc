@@ -167,8 +167,7 @@ HandshakeAnswer Shard::BindHandshake(std::unique_ptr<Handshake> handshake) {
   as_bound.endpoint = endpoint.path;
   as_bound.remote_address = handshake->facts.remote_address;
   as_bound.identity = handshake->identity;
-  // Not CheckBinding, which says why: that would take a while longer than the
-  // look-up of a ticket that there is not.
+  // Not CheckBinding, which says why: nobody is told.
   const uint64_t verified = handshake->verified_at_epoch;
   if (!shared_.revocations.CheckEpoch(verified).ok() ||
       fences_.FindRefusing(as_bound, verified, shared_.clock.Monotonic())) {

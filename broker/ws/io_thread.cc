@@ -217,6 +217,18 @@ void IoThread::OnAnswer(uint64_t handshake, HandshakeAnswer answer) {
   }
 }
 
+void IoThread::AnswerAtTick(uint64_t handshake, HandshakeAnswer answer) {
+  on_thread_.AssertHeld();
+  held_.emplace_back(handshake, std::move(answer));
+  if (held_.size() > 1) return;
+  loop_.timers().Arm(held_timer_, loop_.now() + TimerWheel::kTick, [this] {
+    on_thread_.AssertHeld();
+    for (auto& [id, held] : std::exchange(held_, {})) {
+      OnAnswer(id, std::move(held));
+    }
+  });
+}
+
 void IoThread::Later(Socket& socket) {
   on_thread_.AssertHeld();
   later_.push_back(&socket);

@@ -10,11 +10,13 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "broker/core/log.h"
 #include "broker/core/thread_role.h"
+#include "broker/core/timer_wheel.h"
 #include "broker/hub/shard.h"
 #include "broker/hub/transport.h"
 #include "broker/ws/acceptor.h"
@@ -81,6 +83,8 @@ class IoThread final : public Transport {
   void Await(uint64_t handshake, Socket& socket);
   void Forget(uint64_t handshake);
   void OnAnswer(uint64_t handshake, HandshakeAnswer answer);
+  // The same within 0.1 s, when the clock ticks.
+  void AnswerAtTick(uint64_t handshake, HandshakeAnswer answer);
   // Calls Socket::OnLater in the next turn.
   void Later(Socket& socket);
   // Takes the socket out, and destroys it when nobody can name it any more.
@@ -122,6 +126,9 @@ class IoThread final : public Transport {
   std::vector<std::unique_ptr<Socket>> graveyard_ ABSL_GUARDED_BY(on_thread_);
   uint64_t handshakes_ ABSL_GUARDED_BY(on_thread_) = 0;
   absl::flat_hash_map<uint64_t, Socket*> awaiting_ ABSL_GUARDED_BY(on_thread_);
+  std::vector<std::pair<uint64_t, HandshakeAnswer>> held_
+      ABSL_GUARDED_BY(on_thread_);  // until held_timer_
+  Timer held_timer_ ABSL_GUARDED_BY(on_thread_);
   std::vector<Socket*> later_ ABSL_GUARDED_BY(on_thread_);
   bool later_posted_ ABSL_GUARDED_BY(on_thread_) = false;
   std::array<char, kReadBuffer> read_buffer_;

@@ -226,10 +226,14 @@ void Socket::Ask() {
       std::move(facts), [io = &io_, id](HandshakeAnswer late) {
         io->OnAnswer(id, std::move(late));
       });
-  if (!answer.later) return OnAnswer(std::move(answer));
+  if (!answer.later && answer.http_status != 401) {
+    return OnAnswer(std::move(answer));
+  }
   phase_ = Phase::kAsked;
   opening_->id = id;
   io_.Await(id, *this);
+  // What was wrong with a ticket must not be told by the time it took.
+  if (!answer.later) io_.AnswerAtTick(id, std::move(answer));
 }
 
 void Socket::OnLateAnswer(HandshakeAnswer answer) {
@@ -331,68 +335,6 @@ void Socket::OnHeartbeat() {
         Outbox::Keep::kUntilDiscard);
   awaiting_pong_ = true;
   heartbeat_at_ = now + limits.pong_timeout;
-}
-
-// ---- time -------------------------------------------------------------------
-
-void Socket::Arm(MonotonicTime at) {
-  io_.loop().timers().Arm(timer_, at, [this] {
-    // The wheel must not be left in the middle of its work.
-    try {
-      OnTimer();
-    } catch (...) {
-      Fault();
-    }
-  });
-}
-
-void Socket::ArmOpen() {
-  MonotonicTime at = heartbeat_at_;
-  if (slow_since_ != MonotonicTime::max()) {
-    at = std::min(at, slow_since_ + endpoint_->soft_outbox_time);
-  }
-  at = std::min(at, MessageDeadline());
-  if (at == MonotonicTime::max()) return timer_.Cancel();
-  Arm(at);
-}
-
-MonotonicTime Socket::MessageDeadline() const {
-  const auto timeout = io_.shard().settings().limits.message_timeout;
-  if (message_since_ == MonotonicTime::max() || timeout.count() == 0) {
-    return MonotonicTime::max();
-  }
-  return message_since_ + timeout;
-}
-
-void Socket::OnOpenTimer() {
-  const MonotonicTime now = io_.loop().now();
-  if (slow_since_ != MonotonicTime::max() &&
-      now >= slow_since_ + endpoint_->soft_outbox_time) {
-    return io_.shard().OnSlowConsumer(slot_);
-  }
-  if (now >= MessageDeadline()) return io_.shard().OnMessageTimeout(slot_);
-  if (now >= heartbeat_at_) OnHeartbeat();
-  if (phase_ == Phase::kOpen) ArmOpen();
-}
-
-void Socket::OnTimer() {
-  switch (phase_) {
-    case Phase::kHead:
-      io_.stats().handshake_timeouts.Add();
-      return End();
-    case Phase::kAsked:
-      io_.stats().handshake_timeouts.Add();
-      io_.Forget(opening_->id);
-      return Refuse({503, "the handshake took too long", 1});
-    case Phase::kOpen:
-      return OnOpenTimer();
-    case Phase::kDraining:
-      return CloseNow();
-    case Phase::kClosing:
-      return Reset();
-    case Phase::kGone:
-      return;
-  }
 }
 
 }  // namespace broker

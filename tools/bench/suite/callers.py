@@ -19,7 +19,7 @@ class Callers:
         return self.run(stage, [CALLER], KEY)
 
     def floor(self, stage):
-        return self.run(stage, [], None)
+        return self.run(stage, None, None)
 
     def run(self, stage, callers, key):
         server, load = stage.daemon(callers=callers), stage.load()

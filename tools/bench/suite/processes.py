@@ -166,11 +166,11 @@ class Stage:
         child.control = started.get("control")
         return child
 
-    def daemon(self, limits=None, raw=None, tls=None, state_dir=False, callers=()):
+    def daemon(self, limits=None, raw=None, tls=None, state_dir=False, callers=None):
         """socket-broker with one shard; `limits` and `raw` add to its configuration.
         With `state_dir` it has a new one."""
         config = {
-            "websocket": {"port": 0, **({"tls": tls} if tls else {})}, "control": {"port": 0, "callers": list(callers)},
+            "websocket": {"port": 0, **({"tls": tls} if tls else {})}, "control": {"port": 0, **({"callers": callers} if callers else {})},
             "admin": {"port": 0}, "shards": 1,
             "endpoints": [{"path": "/raw", "namespace": "raw", "framing": "RAW", **(raw or {})},
                           {"path": "/ws"}],
