@@ -175,12 +175,18 @@ std::unique_ptr<Source> Calls::Publish(const Command& command, size_t flight) {
   const uint64_t items = command.Number("items", 1);
   const uint64_t accounts = command.Number("accounts");
   const size_t size = command.Number("bytes", 128);
+  const bool revoke = command.Number("revoke") != 0;
+  const uint64_t first = command.Number("from");
   return std::make_unique<PublishSource>(
       stub_->async(), flight,
       [=, this](size_t slot, uint64_t index, v1::PublishRequest* request) {
         for (uint64_t i = index * items; i < (index + 1) * items; ++i) {
           v1::PublishItem* item = request->add_items();
-          if (accounts != 0) {
+          if (revoke) {
+            auto* close = item->mutable_close_sockets_for_account();
+            close->set_namespace_(ns);
+            close->set_account_id(AccountId(first + i));
+          } else if (accounts != 0) {
             auto* send = item->mutable_send_to_account();
             send->set_namespace_(ns);
             send->set_account_id(AccountId(Draw(i, accounts)));

@@ -11,9 +11,9 @@
 //       Send
 //   account [namespace=] bytes= accounts=
 //       SendToAccount, at random ones
-//   publish [namespace=] bytes= items= [accounts=]
-//       requests of one Publish stream: SendToAccount at random ones, or
-//       BroadcastFiltered to all
+//   publish [namespace=] bytes= items= [accounts= | revoke=1 [from=]]
+//       requests of one Publish stream: SendToAccount at random ones,
+//       CloseSocketsForAccount, each another's, or BroadcastFiltered to all
 //   close [namespace=] accounts= | filter=
 //       CloseSocketsFiltered: the first accounts, 4,000 a call, or a filter
 //   revoke [namespace=] [from=]

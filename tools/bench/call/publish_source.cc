@@ -19,6 +19,9 @@ void Add(const v1::PublishResult& result, Outcome* outcome) {
       return add(result.send_to_account());
     case v1::PublishResult::kBroadcastFiltered:
       return add(result.broadcast_filtered());
+    case v1::PublishResult::kCloseSocketsForAccount:
+      outcome->closed += result.close_sockets_for_account().closed();
+      return;
     default:
       outcome->error = "an item failed: " + result.error().message();
   }

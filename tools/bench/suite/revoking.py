@@ -22,6 +22,8 @@ class Revoking(Scenario):
                 Row("revoke/p99", one, "the same, p99", "ms", goal=50, judged_by="value"),
                 Row("revoke/max", one, "the same, max", "ms", goal=250, judged_by="value"),
                 Row("revoke/many", f"CloseSocketsForAccount, {self.many} at once",
+                    "time until all are answered", "ms", f"{FEW} at once"),
+                Row("revoke/publish", f"the same as items of a Publish, {self.many} at once",
                     "time until all are answered", "ms", f"{FEW} at once", 10)]
 
     def start(self, stage):
@@ -36,6 +38,15 @@ class Revoking(Scenario):
         expect(answer["closed"] == count, f"{answer['closed']} of {count} were closed")
         return answer
 
+    def publish(self, call, count, first):
+        """All of them at once, as items of one stream."""
+        items = min(count, 50)
+        requests = count // items
+        answer = check_calls(call.ask(f"publish revoke=1 count={requests} items={items} flight={requests} "
+                                      f"from={first} namespace=raw"), requests)
+        expect(answer["closed"] == requests * items, f"{answer['closed']} of {requests * items} were closed")
+        return (answer["end_ns"] - answer["start_ns"]) / 1e6
+
     def at_once(self, call, count, first):
         answer = self.revoke(call, count, count, first)
         return (answer["end_ns"] - answer["start_ns"]) / 1e6
@@ -44,9 +55,11 @@ class Revoking(Scenario):
         call = self.start(stage)
         one = self.revoke(call, self.many, 1)
         return {**{f"revoke/{part}": one[f"{part}_ns"] / 1e6 for part in ("p50", "p99", "max")},
-                "revoke/many": self.at_once(call, self.many, self.many)}
+                "revoke/many": self.at_once(call, self.many, self.many),
+                "revoke/publish": self.publish(call, self.many, 2 * self.many)}
 
     def floor(self, stage):
         call = self.start(stage)
         self.revoke(call, FEW, 1)
-        return {"revoke/many": self.at_once(call, FEW, FEW)}
+        return {"revoke/many": self.at_once(call, FEW, FEW),
+                "revoke/publish": self.publish(call, FEW, 2 * FEW)}
