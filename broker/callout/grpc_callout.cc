@@ -131,7 +131,9 @@ absl::StatusOr<CalloutAnswer> ReadAnswer(
 }  // namespace
 
 struct GrpcCallout::Call {
-  grpc::ClientContext context;
+  // Null as soon as the call has ended.
+  std::shared_ptr<grpc::ClientContext> context =
+      std::make_shared<grpc::ClientContext>();
   v1::AuthenticateRequest request;
   v1::AuthenticateResponse response;
   CircuitBreaker::Permit permit = 0;
@@ -158,15 +160,18 @@ GrpcCallout::GrpcCallout(const CalloutOptions& options, std::string key,
       breaker_(options.breaker_failures, options.breaker_pause) {}
 
 GrpcCallout::~GrpcCallout() {
-  std::vector<std::shared_ptr<Call>> left;
+  std::vector<std::shared_ptr<grpc::ClientContext>> left;
   {
     MutexLock lock(mu_);
     ending_ = true;
-    left.assign(calls_.begin(), calls_.end());
+    if (calls_.empty()) return;
+    for (const auto& call : calls_) {
+      if (call->context != nullptr) left.push_back(call->context);
+    }
   }
-  if (left.empty()) return;
   // Without the lock: gRPC may call back from within.
-  for (const auto& call : left) call->context.TryCancel();
+  for (const auto& context : left) context->TryCancel();
+  left.clear();
   ended_.get_future().wait();
 }
 
@@ -177,6 +182,14 @@ std::shared_ptr<GrpcCallout::Call> GrpcCallout::Begin() {
 }
 
 void GrpcCallout::End(const std::shared_ptr<Call>& call) {
+  // It holds the channel. The last one to do so must not be a thread of gRPC's,
+  // which would wait for itself to end.
+  std::shared_ptr<grpc::ClientContext> context;
+  {
+    MutexLock lock(mu_);
+    context = std::move(call->context);
+  }
+  context.reset();
   bool last = false;
   {
     MutexLock lock(mu_);
@@ -205,13 +218,13 @@ void GrpcCallout::Authenticate(const HandshakeFacts& facts,
   call->done = std::move(done);
   call->start = std::chrono::steady_clock::now();
   *call->request.mutable_handshake() = ToProto(facts, endpoint, epoch);
-  call->context.set_deadline(std::chrono::system_clock::now() +
-                             options_.deadline);
+  call->context->set_deadline(std::chrono::system_clock::now() +
+                              options_.deadline);
   if (!authorization_.empty()) {
-    call->context.AddMetadata("authorization", authorization_);
+    call->context->AddMetadata("authorization", authorization_);
   }
   stub_->async()->Authenticate(
-      &call->context, &call->request, &call->response,
+      call->context.get(), &call->request, &call->response,
       [this, call](const grpc::Status& status) { OnAnswer(call, status); });
 }
 
