@@ -97,9 +97,10 @@ class Shard {
   // How many connections a close would close.
   uint64_t CountCovered(const RevocationTarget& target,
                         const ConnectionIdSet& exclude);
-  // Records the fence, when there is one, then closes what the target covers;
-  // returns how many that were. `forgotten` are dropped.
-  uint64_t Revoke(const RevocationTarget& target, FencePtr fence,
+  // Records the fence, when there is one, then closes what the target covers,
+  // but for what was verified since and the fence does not refuse; returns how
+  // many that were. `forgotten` are dropped.
+  uint64_t Revoke(const RevocationTarget& target, const FencePtr& fence,
                   const std::vector<FencePtr>& forgotten,
                   absl::Duration drain_for, const ConnectionIdSet& exclude);
   void LiftFence(const Fence& fence);
@@ -157,6 +158,7 @@ class Shard {
     std::shared_ptr<const EndpointSettings> endpoint;  // keeps its Settings
     NamespaceLease ns;
     AccountLease account;
+    uint64_t verified_at_epoch = 0;    // its newest binding's
     std::unique_ptr<Pending> pending;  // while it is
     // For the pending deadline, then for the expiry of the identity. Most idle
     // connections wait for neither.

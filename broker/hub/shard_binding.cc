@@ -88,8 +88,11 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Bind(const BindCommand& command) {
   }
   ConnectionInfo as_bound = now;
   as_bound.identity = command.identity;
-  BROKER_RETURN_IF_ERROR(
-      CheckBinding(as_bound, command.verified_at_epoch.value_or(now.epoch)));
+  const uint64_t verified = command.verified_at_epoch.value_or(now.epoch);
+  BROKER_RETURN_IF_ERROR(CheckBinding(as_bound, verified));
+  // Whoever binds again may have verified the credential again.
+  uint64_t& newest = sessions_[slot]->verified_at_epoch;
+  newest = std::max(newest, verified);
   if (now.identity == nullptr) {
     sessions_[slot]->pending->waiting.reset();  // answered
     as_bound.version = 1;

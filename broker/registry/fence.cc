@@ -36,6 +36,12 @@ bool Fence::Refuses(const ConnectionInfo& c, uint64_t verified_at_epoch,
   return (blocks || by_epoch) && target.Covers(c);
 }
 
+bool Fence::Closes(const ConnectionInfo& c, uint64_t verified_at_epoch,
+                   MonotonicTime now) const {
+  return target.kind == RevocationTarget::Kind::kFilter ||
+         Refuses(c, verified_at_epoch, now);
+}
+
 FenceSet::ByKey& FenceSet::KeysOf(RevocationTarget::Kind kind) {
   switch (kind) {
     case RevocationTarget::Kind::kSession:

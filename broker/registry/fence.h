@@ -53,6 +53,10 @@ struct Fence {
 
   bool Refuses(const ConnectionInfo& connection, uint64_t verified_at_epoch,
                MonotonicTime now) const;
+  // Whether the close that leaves it behind closes a connection that its target
+  // covers: by key, what it refuses; by filter, all.
+  bool Closes(const ConnectionInfo& connection, uint64_t verified_at_epoch,
+              MonotonicTime now) const;
 };
 
 using FencePtr = std::shared_ptr<const Fence>;

@@ -226,6 +226,7 @@ void Specification::Bound(size_t c, const Who& who, uint64_t verified_at,
     it.verified_at = verified_at;
     Changed(c);
   }
+  it.verified_at = std::max(it.verified_at, verified_at);
   if (!hold) Become(it, State::kAdmitted);
 }
 

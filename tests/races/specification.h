@@ -152,7 +152,12 @@ class Specification {
     bool answered = false;
     uint64_t epoch = 0;
     Milliseconds answered_at = 0;
-    uint64_t closes = 0;
+    // What it closed, and when that was verified.
+    struct Close {
+      size_t connection;
+      uint64_t verified_at;
+    };
+    std::vector<Close> closes;
     int lifts = 0;      // how often that was asked
     bool lost = false;  // refused, or its run has ended
     bool over = false;  // lifted, refused, or lost with a run
@@ -160,6 +165,11 @@ class Specification {
     uint64_t answered_in_step = 0;
     bool written = false;
 
+    // Whether its close, once it has its epoch, spares what was verified then:
+    // a new login is welcome.
+    bool SparesLater(uint64_t verified_at) const {
+      return by_key() && what.block == 0 && verified_at >= epoch;
+    }
     bool may_scan() const { return !answered && !lost; }
 
     bool by_key() const { return what.target.kind != TargetKind::kFilter; }
