@@ -248,8 +248,11 @@ class Shard {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // Labels and groups after a bulk update; false when they would pass a limit.
   static bool Apply(const BulkUpdateCommand& command, IdentityFields& identity);
-  // An update may have turned the connection into one that a filter covers.
-  void CloseIfCovered(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Takes the new identity over. Closes the connection when that turns it into
+  // one that a filter fence covers: one that was excluded from the fence's
+  // close stays as long as nothing changes for the filter.
+  void ChangeIdentity(Slot slot, ConnectionInfo info)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void DrainSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
 
   const uint8_t index_;

@@ -108,10 +108,14 @@ const Fence* FenceSet::FindRefusing(const ConnectionInfo& c,
   return found;
 }
 
-const Fence* FenceSet::FindFilterCovering(const ConnectionInfo& connection,
-                                          MonotonicTime now) const {
+const Fence* FenceSet::FindFilterEntered(const ConnectionInfo& before,
+                                         const ConnectionInfo& after,
+                                         MonotonicTime now) const {
   for (const FencePtr& f : filters_) {
-    if (now < *f->blocks_until && f->target.Covers(connection)) return f.get();
+    if (now < *f->blocks_until && f->target.Covers(after) &&
+        !f->target.Covers(before)) {
+      return f.get();
+    }
   }
   return nullptr;
 }

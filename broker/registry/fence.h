@@ -71,9 +71,11 @@ class FenceSet {
   const Fence* FindRefusing(const ConnectionInfo& connection,
                             uint64_t verified_at_epoch,
                             MonotonicTime now) const;
-  // A filter fence that covers the connection as it is; null when none does.
-  const Fence* FindFilterCovering(const ConnectionInfo& connection,
-                                  MonotonicTime now) const;
+  // A filter fence that a change turned the connection into a match of; null
+  // when there is none.
+  const Fence* FindFilterEntered(const ConnectionInfo& before,
+                                 const ConnectionInfo& after,
+                                 MonotonicTime now) const;
   size_t size() const { return size_; }
 
  private:

@@ -132,6 +132,40 @@ TEST_F(RevocationTest, AFilterFenceBlocksBindingsAndUpdatesUntilItEnds) {
   EXPECT_EQ(Knock(Mint(Who("a/s"))), 101);
 }
 
+// An update closes what it turns into a match, and nothing else.
+TEST_F(RevocationTest, AnExcludedConnectionMayBeUpdatedUntilItMatchesAnew) {
+  Start();
+  const Connected c = Connect(0, "a/s");
+  RevokeCommand command = ByFilter("account_id = a AND NOT labels.x = \"1\"");
+  command.fence = true;
+  command.block_for = absl::Seconds(60);
+  command.exclude.insert(c.id);
+  ASSERT_EQ(Revoke(command)->closed, 0u);
+  const auto set = [&](const std::string& label, const std::string& value) {
+    UpdateCommand update;
+    update.id = c.id;
+    update.labels = {std::pair<std::string, std::string>(label, value)};
+    ASSERT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
+                  hub_->Update(update, std::move(done));
+                }).ok());
+  };
+  set("y", "1");
+  EXPECT_FALSE(SocketOf(c).closed);
+  BulkUpdateCommand bulk;
+  bulk.ns = "default";
+  bulk.predicate = Predicate::All();
+  bulk.add_groups = {"g"};
+  EXPECT_EQ(Await<BulkUpdateResult>([&](auto done) {
+              hub_->UpdateFiltered(bulk, std::move(done));
+            })->updated,
+            1u);
+  EXPECT_FALSE(SocketOf(c).closed);
+  set("x", "1");
+  EXPECT_FALSE(SocketOf(c).closed);
+  set("y", "1");
+  EXPECT_EQ(SocketOf(c).code, CloseCode::kRevoked);
+}
+
 TEST_F(RevocationTest, TheGuardCountsFirstAndLeavesNoTrace) {
   Start();
   Connect(0, "a/s1");

@@ -135,6 +135,7 @@ std::string Simulation::Run(Choices& choices, std::vector<std::string>* trace) {
   tickets_.clear();
   clients_.clear();
   bindings_.clear();
+  spared_.reset();
   revocation_ids_.clear();
   journal_.reset();
   if (OneIn(2)) journal_.emplace();

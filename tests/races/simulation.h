@@ -164,7 +164,8 @@ class Simulation final : private SocketWorld, private Callout {
   std::optional<size_t> AnyFreeShard();
   // A connection whose socket is there, on such a shard.
   std::optional<size_t> AnySocket();
-  // Any connection that ever was, gone ones more rarely.
+  // Any connection that ever was, gone ones more rarely, and the one that was
+  // excluded from a close last more often.
   std::optional<size_t> AnyConnection();
   size_t NewCall() {
     calls_.emplace_back();
@@ -206,6 +207,7 @@ class Simulation final : private SocketWorld, private Callout {
     uint64_t verified_at;
   };
   std::vector<Binding> bindings_;     // answered with OK
+  std::optional<size_t> spared_;      // excluded last
   std::vector<Uuid> revocation_ids_;  // by the specification's revocation
 };
 

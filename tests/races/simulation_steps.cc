@@ -94,6 +94,7 @@ std::optional<size_t> Simulation::AnySocket() {
 }
 
 std::optional<size_t> Simulation::AnyConnection() {
+  if (spared_ && OneIn(4)) return spared_;
   if (!OneIn(8)) {
     if (const auto c = AnySocket()) return c;
   }

@@ -184,10 +184,20 @@ void Specification::Become(Connection& c, State state) {
   c.state = state;
 }
 
-void Specification::Changed(size_t c) {
+void Specification::Changed(size_t c, const std::optional<Who>& before) {
+  Connection& it = connections_[c];
+  it.who_before = before;
+  it.changed_in_step = step_;
   for (Revocation& r : revocations_) {
     if (!r.answered) std::erase(r.covered, c);
+    // Before that it may have changed before the close excluded it.
+    if (r.answered && r.what.spared == c && Enters(r, it)) r.entered = true;
   }
+}
+
+bool Specification::Enters(const Revocation& r, const Connection& it) const {
+  return it.changed_in_step == step_ && Covers(r.what.target, it.ns, it.who) &&
+         !Covers(r.what.target, it.ns, it.who_before);
 }
 
 size_t Specification::Opening(size_t shard, uint8_t ns, std::optional<Who> who,
@@ -224,7 +234,7 @@ void Specification::Bound(size_t c, const Who& who, uint64_t verified_at,
   if (!it.who) {
     it.who = who;
     it.verified_at = verified_at;
-    Changed(c);
+    Changed(c, std::nullopt);
   }
   it.verified_at = std::max(it.verified_at, verified_at);
   if (!hold) Become(it, State::kAdmitted);
@@ -252,21 +262,25 @@ void Specification::Updated(size_t c, Label label, Outcome outcome) {
     FailAt(c, absl::StrCat("is updated: ", ToText(outcome)));
   }
   if (outcome != Outcome::kOk || it.who->label == label) return;
-  it.who->label = label;
-  Changed(c);
+  ChangeLabel(c, label);
+}
+
+void Specification::ChangeLabel(size_t c, Label label) {
+  const std::optional<Who> before = connections_[c].who;
+  connections_[c].who->label = label;
+  Changed(c, before);
 }
 
 uint64_t Specification::UpdatedFiltered(size_t shard, uint8_t ns, Filter filter,
                                         Label label) {
   uint64_t updated = 0;
   for (size_t c = 0; c < connections_.size(); ++c) {
-    Connection& it = connections_[c];
+    const Connection& it = connections_[c];
     if (!it.was_open(step_) || it.shard != shard || it.ns != ns || !it.who ||
         !Matches(filter, it.who) || it.who->label == label) {
       continue;
     }
-    it.who->label = label;
-    Changed(c);
+    ChangeLabel(c, label);
     ++updated;
   }
   return updated;

@@ -122,6 +122,8 @@ class Specification {
     State closed_from = State::kPending;
     uint64_t closed_in_step = 0;
     uint64_t opened_in_step = 0;
+    std::optional<Who> who_before;  // the change
+    uint64_t changed_in_step = 0;
     int requests = 0;
     int replies = 0;
 
@@ -158,9 +160,10 @@ class Specification {
       uint64_t verified_at;
     };
     std::vector<Close> closes;
-    int lifts = 0;      // how often that was asked
-    bool lost = false;  // refused, or its run has ended
-    bool over = false;  // lifted, refused, or lost with a run
+    bool entered = false;  // who was spared has left, and matched again
+    int lifts = 0;         // how often that was asked
+    bool lost = false;     // refused, or its run has ended
+    bool over = false;     // lifted, refused, or lost with a run
 
     uint64_t answered_in_step = 0;
     bool written = false;
@@ -186,7 +189,7 @@ class Specification {
   void FailAt(size_t c, const std::string& what);
   std::string Describe(size_t c) const;
   static bool Spares(const Revocation& r, size_t c) {
-    return r.what.spared == c;
+    return r.what.spared == c && !r.entered;
   }
   bool MustRefuse(const Revocation& r, uint8_t ns, const Who& who,
                   uint64_t verified_at) const;
@@ -196,8 +199,11 @@ class Specification {
   void CheckClose(size_t c);
   void CheckAnswered(size_t r);
   void Become(Connection& c, State state);
-  // Its identity has changed.
-  void Changed(size_t c);
+  void ChangeLabel(size_t c, Label label);
+  // Its identity has changed from that.
+  void Changed(size_t c, const std::optional<Who>& before);
+  // It changes in this step, so that the revocation covers it from now on.
+  bool Enters(const Revocation& r, const Connection& c) const;
 
   std::string violation_;
   Milliseconds now_ = 0;

@@ -165,8 +165,8 @@ bool Specification::MayCloseAsRevoked(size_t c) const {
       const bool refuses =
           !r.answered || it.verified_at < r.epoch || r.MayBlock(now_);
       if (opened_now && refuses) return true;
-    } else if (r.MayBlock(now_)) {
-      return true;  // opened, or updated into it
+    } else if ((opened_now || Enters(r, it)) && r.MayBlock(now_)) {
+      return true;
     }
   }
   return false;
