@@ -87,6 +87,7 @@ void Simulation::UpdateFiltered() {
 void Simulation::Revoke() {
   Specification::Revoke what;
   what.target = AnyTarget();
+  revoked_ = what.target;
   const bool by_filter = what.target.kind == TargetKind::kFilter;
   what.fence = !by_filter || OneIn(2);
   if (by_filter ? what.fence : OneIn(6)) {

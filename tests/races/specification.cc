@@ -33,7 +33,7 @@ void Specification::FailAt(size_t c, const std::string& what) {
 
 // ---- the world --------------------------------------------------------------
 
-void Specification::Start(uint64_t epoch) {
+void Specification::Start(uint64_t epoch, size_t most_of_account) {
   violation_.clear();
   now_ = 0;
   epoch_ = oldest_ = first_epoch_ = epoch;
@@ -43,6 +43,9 @@ void Specification::Start(uint64_t epoch) {
   tickets_.clear();
   connections_.clear();
   revocations_.clear();
+  most_of_account_ = most_of_account;
+  places_.clear();
+  services_.clear();
 }
 
 bool Specification::MayBeThatOld(uint64_t oldest) const {
@@ -68,6 +71,8 @@ void Specification::SeeEpochs(uint64_t current, uint64_t oldest) {
 void Specification::Restart(uint64_t epoch, uint64_t oldest, bool durable) {
   if (epoch < epoch_) Fail("the epoch went back with a restart");
   for (Connection& c : connections_) c.state = State::kGone;
+  for (Place& p : places_) p.left = true;
+  for (Service& s : services_) s.gone = true;
   // Tickets are not kept.
   for (Ticket& t : tickets_) t.used = true;
   for (Revocation& r : revocations_) {
@@ -181,6 +186,7 @@ void Specification::Become(Connection& c, State state) {
     c.closed_in_step = step_;
     c.closed_from = c.state;
   }
+  if (c.place && state != State::kAdmitted) GivesUpPlace(*c.place);
   c.state = state;
 }
 
@@ -200,14 +206,15 @@ bool Specification::Enters(const Revocation& r, const Connection& it) const {
          !Covers(r.what.target, it.ns, it.who_before);
 }
 
-size_t Specification::Opening(size_t shard, uint8_t ns, std::optional<Who> who,
-                              uint64_t verified_at) {
+size_t Specification::Opening(const Arrival& arrival) {
   Connection& c = connections_.emplace_back();
-  c.shard = shard;
-  c.ns = ns;
-  c.who = who;
-  c.verified_at = verified_at;
-  c.state = who ? State::kAdmitted : State::kPending;
+  c.shard = arrival.shard;
+  c.ns = arrival.ns;
+  c.who = arrival.who;
+  c.verified_at = c.arrived_at = arrival.verified_at;
+  c.place = arrival.place;
+  c.for_services = arrival.for_services;
+  c.state = c.who ? State::kAdmitted : State::kPending;
   c.opened = now_;
   c.opened_in_step = step_;
   return connections_.size() - 1;
@@ -237,7 +244,7 @@ void Specification::Bound(size_t c, const Who& who, uint64_t verified_at,
     Changed(c, std::nullopt);
   }
   it.verified_at = std::max(it.verified_at, verified_at);
-  if (!hold) Become(it, State::kAdmitted);
+  if (!hold) Admit(it);
 }
 
 void Specification::Admitted(size_t c, Outcome outcome) {
@@ -249,7 +256,7 @@ void Specification::Admitted(size_t c, Outcome outcome) {
   if (outcome != expected) {
     FailAt(c, absl::StrCat("is admitted: ", ToText(outcome)));
   }
-  if (outcome == Outcome::kOk) Become(it, State::kAdmitted);
+  if (outcome == Outcome::kOk) Admit(it);
 }
 
 void Specification::Updated(size_t c, Label label, Outcome outcome) {

@@ -182,7 +182,8 @@ void Specification::CheckClose(size_t c) {
       return;
     case CloseCode::kNotAdmitted:
       if (it.closed_from != State::kPending ||
-          now_ < it.opened + kPendingTimeout) {
+          (now_ < it.opened + kPendingTimeout &&
+           (it.who || !it.may_be_refused))) {
         FailAt(c, "is closed as not admitted, and is, or has time left");
       }
       return;
@@ -191,6 +192,9 @@ void Specification::CheckClose(size_t c) {
       return;
     case CloseCode::kRemoved:
       return;  // see removals_
+    case CloseCode::kConnectionLimit:
+      if (!IsEvicted(it)) FailAt(c, "is evicted, and is not the oldest");
+      return;
     default:
       FailAt(c,
              absl::StrCat("is closed with ", static_cast<int>(*it.close_code)));
@@ -221,6 +225,9 @@ void Specification::EndStep() {
   for (size_t c = 0; c < connections_.size(); ++c) {
     const Connection& it = connections_[c];
     if (!it.open()) continue;
+    if (it.opened_in_step == step_ && IsEvicted(it)) {
+      FailAt(c, "opens, and another has its place");
+    }
     // What the client asked is answered once it is admitted, not before.
     const int expected = it.state == State::kAdmitted ? it.requests : 0;
     if (it.replies != expected) {
