@@ -97,9 +97,10 @@ class Shard {
   // How many connections a close would close.
   uint64_t CountCovered(const RevocationTarget& target,
                         const ConnectionIdSet& exclude);
-  // Records the fence, when there is one, then closes what the target covers;
-  // returns how many that were. `forgotten` are dropped.
-  uint64_t Revoke(const RevocationTarget& target, FencePtr fence,
+  // Records the fence, when there is one, then closes what the target covers,
+  // but for what was verified since and the fence does not refuse; returns how
+  // many that were. `forgotten` are dropped.
+  uint64_t Revoke(const RevocationTarget& target, const FencePtr& fence,
                   const std::vector<FencePtr>& forgotten,
                   absl::Duration drain_for, const ConnectionIdSet& exclude);
   void LiftFence(const Fence& fence);
@@ -157,6 +158,7 @@ class Shard {
     std::shared_ptr<const EndpointSettings> endpoint;  // keeps its Settings
     NamespaceLease ns;
     AccountLease account;
+    uint64_t verified_at_epoch = 0;    // its newest binding's
     std::unique_ptr<Pending> pending;  // while it is
     // For the pending deadline, then for the expiry of the identity. Most idle
     // connections wait for neither.
@@ -246,8 +248,11 @@ class Shard {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   // Labels and groups after a bulk update; false when they would pass a limit.
   static bool Apply(const BulkUpdateCommand& command, IdentityFields& identity);
-  // An update may have turned the connection into one that a filter covers.
-  void CloseIfCovered(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Takes the new identity over. Closes the connection when that turns it into
+  // one that a filter fence covers: one that was excluded from the fence's
+  // close stays as long as nothing changes for the filter.
+  void ChangeIdentity(Slot slot, ConnectionInfo info)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void DrainSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
 
   const uint8_t index_;

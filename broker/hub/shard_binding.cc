@@ -88,8 +88,11 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Bind(const BindCommand& command) {
   }
   ConnectionInfo as_bound = now;
   as_bound.identity = command.identity;
-  BROKER_RETURN_IF_ERROR(
-      CheckBinding(as_bound, command.verified_at_epoch.value_or(now.epoch)));
+  const uint64_t verified = command.verified_at_epoch.value_or(now.epoch);
+  BROKER_RETURN_IF_ERROR(CheckBinding(as_bound, verified));
+  // Whoever binds again may have verified the credential again.
+  uint64_t& newest = sessions_[slot]->verified_at_epoch;
+  newest = std::max(newest, verified);
   if (now.identity == nullptr) {
     sessions_[slot]->pending->waiting.reset();  // answered
     as_bound.version = 1;
@@ -184,17 +187,20 @@ absl::StatusOr<ConnectionInfoPtr> Shard::Update(const UpdateCommand& command) {
   if (*identity != *info.identity) {
     info.identity = std::move(identity);
     if (!IsWithin(command.within.get(), info)) return OutOfReach();
-    ++info.version;
-    const bool admitted = info.state == ConnectionState::kAdmitted;
-    Change(slot, std::move(info));
-    if (command.expires_at && admitted) ArmExpiry(slot);
-    CloseIfCovered(slot);
+    ChangeIdentity(slot, std::move(info));
+    if (command.expires_at && Info(slot).state == ConnectionState::kAdmitted) {
+      ArmExpiry(slot);
+    }
   }
   return registry_.Get(slot);
 }
 
-void Shard::CloseIfCovered(Slot slot) {
-  if (fences_.FindFilterCovering(Info(slot), shared_.clock.Monotonic())) {
+void Shard::ChangeIdentity(Slot slot, ConnectionInfo info) {
+  ++info.version;
+  const ConnectionInfoPtr before = registry_.Get(slot);
+  Change(slot, std::move(info));
+  if (fences_.FindFilterEntered(*before, Info(slot),
+                                shared_.clock.Monotonic())) {
     Close(slot, CloseCode::kRevoked);
   }
 }
@@ -246,9 +252,7 @@ BulkUpdateResult Shard::UpdateFiltered(const BulkUpdateCommand& command) {
       continue;
     }
     ++result.updated;
-    ++info.version;
-    Change(slot, std::move(info));
-    CloseIfCovered(slot);
+    ChangeIdentity(slot, std::move(info));
   }
   return result;
 }

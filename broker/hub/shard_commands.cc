@@ -28,6 +28,7 @@ bool Shard::Remove(const ConnectionId& id, const Reach* within) {
 uint64_t Shard::CountCovered(const RevocationTarget& target,
                              const ConnectionIdSet& exclude) {
   on_shard_.AssertHeld();
+  // No fence is asked: all of them were verified before the one to come.
   std::vector<Slot> slots;
   registry_.Select(target, States::Open(), slots);
   uint64_t covered = slots.size();
@@ -36,7 +37,7 @@ uint64_t Shard::CountCovered(const RevocationTarget& target,
   return covered;
 }
 
-uint64_t Shard::Revoke(const RevocationTarget& target, FencePtr fence,
+uint64_t Shard::Revoke(const RevocationTarget& target, const FencePtr& fence,
                        const std::vector<FencePtr>& forgotten,
                        absl::Duration drain_for,
                        const ConnectionIdSet& exclude) {
@@ -45,15 +46,21 @@ uint64_t Shard::Revoke(const RevocationTarget& target, FencePtr fence,
   // was lifted meanwhile has come here before its own addition: nothing would
   // ever take it away again.
   if (fence != nullptr && shared_.revocations.Stands(*fence)) {
-    fences_.Add(std::move(fence));
+    fences_.Add(fence);
   }
   for (const FencePtr& f : forgotten) fences_.Remove(*f);
   // The closing ones too: their drains are cut short.
   std::vector<Slot> slots;
   registry_.Select(target, States::All(), slots);
+  const MonotonicTime now = shared_.clock.Monotonic();
   uint64_t closed = 0;
   for (const Slot slot : slots) {
     if (!exclude.empty() && exclude.contains(Info(slot).id)) continue;
+    // A login from after the revocation can be here before it.
+    if (fence != nullptr &&
+        !fence->Closes(Info(slot), sessions_[slot]->verified_at_epoch, now)) {
+      continue;
+    }
     closed += Close(slot, CloseCode::kRevoked, drain_for);
   }
   return closed;

@@ -203,6 +203,7 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
   info->query = Printable(handshake->facts.query.substr(0, kMaxQuery));
   info->epoch = handshake->arrival_epoch;
   if (handshake->identity != nullptr) {
+    session->verified_at_epoch = handshake->verified_at_epoch;
     info->state = ConnectionState::kAdmitted;
     info->identity = std::move(handshake->identity);
     info->admit_time = info->connect_time;

@@ -1,34 +1,24 @@
 #include "broker/journal/fence_table.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/time/time.h"
-#include "broker/core/secret.h"
 #include "broker/core/status_macros.h"
-#include "broker/filter/compiler.h"
-#include "socketbroker/v1/filter.pb.h"
+#include "broker/journal/fence_row.h"
 
 namespace broker {
 namespace {
 
-using Kind = RevocationTarget::Kind;
-using socketbroker::v1::FilterExpr;
-
 constexpr int64_t kApplicationId = 0x534b4252;  // "SKBR"
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 // Epochs that are reserved at a time: as many as microseconds in a second, so
 // that restarts do not run ahead of the clock.
 constexpr uint64_t kReserve = 1'000'000;
 
 // Times are Unix microseconds. A seal is over all that is before it.
 constexpr char kTables[] = R"(
-  BEGIN;
   CREATE TABLE fences (
     epoch INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -47,8 +37,7 @@ constexpr char kTables[] = R"(
     value INTEGER NOT NULL,
     seal BLOB NOT NULL) STRICT;
   PRAGMA application_id = 1397441106;
-  PRAGMA user_version = 1;
-  COMMIT)";
+  PRAGMA user_version = 2)";
 constexpr char kInsert[] =
     "INSERT INTO fences VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 constexpr char kSelect[] = "SELECT * FROM fences ORDER BY epoch";
@@ -57,162 +46,46 @@ constexpr char kRaise[] =
     "INSERT INTO numbers VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
     "SET value = excluded.value, seal = excluded.seal "
     "WHERE excluded.value > value";
+constexpr char kSet[] = "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)";
 constexpr char kNumber[] = "SELECT value, seal FROM numbers WHERE name = ?";
 constexpr char kOldestEpoch[] = "oldest_epoch";
 constexpr char kReservedEpoch[] = "reserved_epoch";
+constexpr char kFences[] = "fences";
 
-// What SQLite does not notice: a bit that flipped within a value.
-std::string SealOf(absl::string_view values) {
-  const Sha256Digest digest = Sha256(values);
-  return std::string(digest.begin(), digest.begin() + 8);
-}
-std::string SealOf(absl::string_view number, uint64_t value) {
+std::string SealOfNumber(absl::string_view number, uint64_t value) {
   return SealOf(absl::StrCat(number, " ", value));
 }
 
-// The kinds by their names in the table.
-constexpr std::pair<Kind, absl::string_view> kKinds[] = {
-    {Kind::kSession, "session"},
-    {Kind::kAccount, "account"},
-    {Kind::kToken, "token"},
-    {Kind::kFilter, "filter"}};
-
-// A row, in the order of its columns, but for the seal.
-struct Row {
-  int64_t epoch = 0;
-  std::optional<std::string> id;
-  std::optional<std::string> kind;
-  std::optional<std::string> key;
-  std::optional<std::string> keep_token_hash;
-  std::optional<std::string> namespaces;
-  std::optional<std::string> filter;
-  std::optional<std::string> within;
-  int64_t created = 0;
-  int64_t blocks_until = 0;  // 0: does not block
-  int64_t forgotten_at = 0;
-
-  std::string Seal() const {
-    std::string text =
-        absl::StrCat(epoch, " ", created, " ", blocks_until, " ", forgotten_at);
-    for (const auto* field :
-         {&id, &kind, &key, &keep_token_hash, &namespaces, &filter, &within}) {
-      if (*field) {
-        absl::StrAppend(&text, " ", (*field)->size(), ":", **field);
-      } else {
-        absl::StrAppend(&text, " -");
-      }
-    }
-    return SealOf(text);
-  }
-};
-
-std::string WriteFilter(const Predicate& predicate) {
-  return predicate.expr().SerializeAsString();
+// With one of the statements that write numbers.
+absl::Status WriteNumber(Statement& statement, const char* number,
+                         uint64_t value) {
+  const std::string seal = SealOfNumber(number, value);
+  statement.BindText(0, absl::string_view(number));
+  statement.Bind(1, static_cast<int64_t>(value));
+  statement.BindBlob(2, absl::string_view(seal));
+  return statement.Run();
 }
 
-Row ToRow(const Fence& fence) {
-  Row row;
-  row.epoch = static_cast<int64_t>(fence.epoch);
-  row.id = fence.id.ToString();
-  for (const auto& [kind, name] : kKinds) {
-    if (kind == fence.target.kind) row.kind = std::string(name);
-  }
-  if (fence.target.kind == Kind::kFilter) {
-    row.filter = WriteFilter(*fence.target.predicate);
-  } else {
-    row.key = fence.target.key;
-  }
-  row.keep_token_hash = fence.target.keep_token_hash;
-  if (!fence.target.namespaces.empty()) {
-    row.namespaces = absl::StrJoin(fence.target.namespaces, ",");
-  }
-  if (fence.target.within != nullptr) {
-    row.within = WriteFilter(*fence.target.within);
-  }
-  row.created = absl::ToUnixMicros(fence.create_time);
-  if (fence.block_until_wall) {
-    row.blocks_until = absl::ToUnixMicros(*fence.block_until_wall);
-  }
-  row.forgotten_at = absl::ToUnixMicros(fence.forget_at_wall);
-  return row;
+absl::Status MakeTables(Database& db) {
+  BROKER_RETURN_IF_ERROR(db.Run("BEGIN IMMEDIATE"));
+  BROKER_RETURN_IF_ERROR(db.Run(kTables));
+  BROKER_ASSIGN_OR_RETURN(Statement set, Statement::Prepare(db, kSet));
+  BROKER_RETURN_IF_ERROR(WriteNumber(set, kFences, 0));
+  return db.Run("COMMIT");
 }
 
-Row ReadRow(const Statement& s) {
-  Row row;
-  row.epoch = s.Number(0);
-  row.id = s.Text(1);
-  row.kind = s.Text(2);
-  row.key = s.Text(3);
-  row.keep_token_hash = s.Text(4);
-  row.namespaces = s.Text(5);
-  row.filter = s.Text(6);
-  row.within = s.Text(7);
-  row.created = s.Number(8);
-  row.blocks_until = s.Number(9);
-  row.forgotten_at = s.Number(10);
-  return row;
-}
-
-// Matches everything when the expression has no kind: see Predicate::expr.
-absl::StatusOr<PredicatePtr> ReadFilter(const std::string& bytes) {
-  FilterExpr expr;
-  if (!expr.ParseFromString(bytes)) {
-    return absl::DataLossError("its filter is no FilterExpr");
+// Whether all fences are there. A file that was repaired may lack some.
+absl::Status CheckCount(uint64_t found, std::optional<uint64_t> written) {
+  if (!written) {
+    return absl::DataLossError("the number of its fences is missing");
   }
-  if (expr.ByteSizeLong() == 0) return Predicate::All();
-  return CompileFilter(expr);
-}
-
-absl::StatusOr<RevocationTarget> ReadTarget(const Row& row) {
-  RevocationTarget target;
-  const auto kind =
-      std::find_if(std::begin(kKinds), std::end(kKinds),
-                   [&](const auto& k) { return k.second == row.kind; });
-  if (kind == std::end(kKinds)) return absl::DataLossError("no such kind");
-  target.kind = kind->first;
-  if (target.kind == Kind::kFilter) {
-    BROKER_ASSIGN_OR_RETURN(target.predicate,
-                            ReadFilter(row.filter.value_or("")));
-  } else {
-    target.key = row.key.value_or("");
+  if (found == *written) return absl::OkStatus();
+  if (found > *written) {
+    return absl::DataLossError(absl::StrCat(
+        "there are ", found, " fences in it, and ", *written, " were written"));
   }
-  target.keep_token_hash = row.keep_token_hash;
-  if (row.namespaces) {
-    target.namespaces = absl::StrSplit(*row.namespaces, ',');
-  }
-  if (row.within) {
-    BROKER_ASSIGN_OR_RETURN(target.within, ReadFilter(*row.within));
-  }
-  return target;
-}
-
-// Both clocks of the moment.
-struct Now {
-  absl::Time wall;
-  MonotonicTime monotonic;
-
-  // Where a time is on the monotonic clock. What was to last from `start` on
-  // does not last longer because the wall clock was set back.
-  MonotonicTime At(absl::Time time, absl::Time start) const {
-    const absl::Duration left = std::min(time - wall, time - start);
-    return monotonic +
-           std::chrono::milliseconds(absl::ToInt64Milliseconds(left));
-  }
-};
-
-absl::StatusOr<FencePtr> ReadFence(const Row& row, const Now& now) {
-  auto fence = std::make_shared<Fence>();
-  fence->epoch = static_cast<uint64_t>(row.epoch);
-  BROKER_ASSIGN_OR_RETURN(fence->id, Uuid::Parse(row.id.value_or("")));
-  BROKER_ASSIGN_OR_RETURN(fence->target, ReadTarget(row));
-  fence->create_time = absl::FromUnixMicros(row.created);
-  fence->forget_at_wall = absl::FromUnixMicros(row.forgotten_at);
-  fence->forget_at = now.At(fence->forget_at_wall, fence->create_time);
-  if (row.blocks_until != 0) {
-    fence->block_until_wall = absl::FromUnixMicros(row.blocks_until);
-    fence->blocks_until = now.At(*fence->block_until_wall, fence->create_time);
-  }
-  return fence;
+  return absl::DataLossError(absl::StrCat(
+      *written - found, " of the ", *written, " fences in it are missing"));
 }
 
 }  // namespace
@@ -225,7 +98,7 @@ absl::StatusOr<FenceTable> FenceTable::Open(const std::string& file) {
       const int64_t tables,
       db.Number("SELECT count(*) + application_id FROM sqlite_schema, "
                 "pragma_application_id"));
-  if (tables == 0) BROKER_RETURN_IF_ERROR(db.Run(kTables));
+  if (tables == 0) BROKER_RETURN_IF_ERROR(MakeTables(db));
   BROKER_ASSIGN_OR_RETURN(const int64_t application,
                           db.Number("PRAGMA application_id"));
   BROKER_ASSIGN_OR_RETURN(const int64_t version,
@@ -245,21 +118,26 @@ absl::StatusOr<FenceTable> FenceTable::Open(const std::string& file) {
   BROKER_ASSIGN_OR_RETURN(Statement insert, Statement::Prepare(db, kInsert));
   BROKER_ASSIGN_OR_RETURN(Statement remove, Statement::Prepare(db, kDelete));
   BROKER_ASSIGN_OR_RETURN(Statement raise, Statement::Prepare(db, kRaise));
+  BROKER_ASSIGN_OR_RETURN(Statement set, Statement::Prepare(db, kSet));
   // Gives pages back that are no longer used.
   BROKER_RETURN_IF_ERROR(db.Run("PRAGMA incremental_vacuum"));
   return FenceTable(std::move(db), std::move(insert), std::move(remove),
-                    std::move(raise));
+                    std::move(raise), std::move(set));
 }
 
 absl::StatusOr<JournalPast> FenceTable::Load(const Clock& clock) {
   const JournalPast none = JournalPast::None(clock);
   JournalPast past;
   BROKER_ASSIGN_OR_RETURN(past.fences, LoadFences(clock));
-  BROKER_ASSIGN_OR_RETURN(uint64_t used, LoadNumber(kReservedEpoch));
+  BROKER_ASSIGN_OR_RETURN(const auto written, LoadNumber(kFences));
+  BROKER_RETURN_IF_ERROR(CheckCount(past.fences.size(), written));
+  count_ = stored_count_ = past.fences.size();
+  BROKER_ASSIGN_OR_RETURN(const auto reserved, LoadNumber(kReservedEpoch));
+  uint64_t used = reserved.value_or(0);
   if (!past.fences.empty()) used = std::max(used, past.fences.back()->epoch);
   past.first_epoch = std::max(none.first_epoch, used + 1);
-  BROKER_ASSIGN_OR_RETURN(past.oldest_epoch, LoadNumber(kOldestEpoch));
-  if (past.oldest_epoch == 0) past.oldest_epoch = past.first_epoch;
+  BROKER_ASSIGN_OR_RETURN(const auto oldest, LoadNumber(kOldestEpoch));
+  past.oldest_epoch = oldest.value_or(past.first_epoch);
   reserved_ = past.first_epoch + kReserve;
   BROKER_RETURN_IF_ERROR(Begin());
   BROKER_RETURN_IF_ERROR(Raise(kReservedEpoch, reserved_));
@@ -270,18 +148,17 @@ absl::StatusOr<JournalPast> FenceTable::Load(const Clock& clock) {
 
 absl::StatusOr<std::vector<FencePtr>> FenceTable::LoadFences(
     const Clock& clock) {
-  const Now now{clock.Now(), clock.Monotonic()};
   std::vector<FencePtr> fences;
   BROKER_ASSIGN_OR_RETURN(Statement select, Statement::Prepare(db_, kSelect));
   for (;;) {
     BROKER_ASSIGN_OR_RETURN(const bool more, select.Step());
     if (!more) return fences;
-    const Row row = ReadRow(select);
+    const FenceRow row = FenceRow::Read(select);
     if (select.Text(11) != row.Seal()) {
       return absl::DataLossError(absl::StrCat(
           "the fence with epoch ", row.epoch, " is not as it was written"));
     }
-    absl::StatusOr<FencePtr> fence = ReadFence(row, now);
+    absl::StatusOr<FencePtr> fence = row.ToFence(clock);
     if (!fence.ok()) {
       return absl::DataLossError(
           absl::StrCat("the fence with epoch ", row.epoch,
@@ -291,21 +168,32 @@ absl::StatusOr<std::vector<FencePtr>> FenceTable::LoadFences(
   }
 }
 
-absl::StatusOr<uint64_t> FenceTable::LoadNumber(const char* number) {
+absl::StatusOr<std::optional<uint64_t>> FenceTable::LoadNumber(
+    const char* number) {
   BROKER_ASSIGN_OR_RETURN(Statement select, Statement::Prepare(db_, kNumber));
   select.BindText(0, absl::string_view(number));
   BROKER_ASSIGN_OR_RETURN(const bool found, select.Step());
-  if (!found) return 0;
+  if (!found) return std::nullopt;
   const auto value = static_cast<uint64_t>(select.Number(0));
-  if (select.Text(1) == SealOf(number, value)) return value;
+  if (select.Text(1) == SealOfNumber(number, value)) return value;
   return absl::DataLossError(
       absl::StrCat("the number ", number, " is not as it was written"));
 }
 
 // ---- changing -------------------------------------------------------------
 
+absl::Status FenceTable::Commit() {
+  if (count_ != stored_count_) {
+    BROKER_RETURN_IF_ERROR(WriteNumber(set_, kFences, count_));
+  }
+  BROKER_RETURN_IF_ERROR(db_.Run("COMMIT"));
+  stored_count_ = count_;
+  return absl::OkStatus();
+}
+
 void FenceTable::Rollback() {
   (void)db_.Run("ROLLBACK");
+  count_ = stored_count_;
   reserved_ = 0;  // perhaps not in the file: the next fence sees to it
 }
 
@@ -314,7 +202,7 @@ absl::Status FenceTable::Insert(const Fence& fence) {
     reserved_ = fence.epoch + kReserve;
     BROKER_RETURN_IF_ERROR(Raise(kReservedEpoch, reserved_));
   }
-  const Row row = ToRow(fence);
+  const FenceRow row = FenceRow::Of(fence);
   const std::string seal = row.Seal();
   insert_.Bind(0, row.epoch);
   insert_.BindText(1, row.id);
@@ -328,12 +216,17 @@ absl::Status FenceTable::Insert(const Fence& fence) {
   insert_.Bind(9, row.blocks_until);
   insert_.Bind(10, row.forgotten_at);
   insert_.BindBlob(11, absl::string_view(seal));
-  return insert_.Run();
+  BROKER_RETURN_IF_ERROR(insert_.Run());
+  ++count_;
+  return absl::OkStatus();
 }
 
 absl::Status FenceTable::Delete(const Fence& fence) {
   remove_.Bind(0, static_cast<int64_t>(fence.epoch));
-  return remove_.Run();
+  BROKER_RETURN_IF_ERROR(remove_.Run());
+  // None, when it could not be written.
+  count_ -= static_cast<uint64_t>(sqlite3_changes(db_.handle()));
+  return absl::OkStatus();
 }
 
 absl::Status FenceTable::RaiseOldestEpoch(uint64_t epoch) {
@@ -341,11 +234,7 @@ absl::Status FenceTable::RaiseOldestEpoch(uint64_t epoch) {
 }
 
 absl::Status FenceTable::Raise(const char* number, uint64_t value) {
-  const std::string seal = SealOf(number, value);
-  raise_.BindText(0, absl::string_view(number));
-  raise_.Bind(1, static_cast<int64_t>(value));
-  raise_.BindBlob(2, absl::string_view(seal));
-  return raise_.Run();
+  return WriteNumber(raise_, number, value);
 }
 
 }  // namespace broker

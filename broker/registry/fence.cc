@@ -1,6 +1,7 @@
 #include "broker/registry/fence.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace broker {
 
@@ -36,6 +37,12 @@ bool Fence::Refuses(const ConnectionInfo& c, uint64_t verified_at_epoch,
   return (blocks || by_epoch) && target.Covers(c);
 }
 
+bool Fence::Closes(const ConnectionInfo& c, uint64_t verified_at_epoch,
+                   MonotonicTime now) const {
+  return target.kind == RevocationTarget::Kind::kFilter ||
+         Refuses(c, verified_at_epoch, now);
+}
+
 FenceSet::ByKey& FenceSet::KeysOf(RevocationTarget::Kind kind) {
   switch (kind) {
     case RevocationTarget::Kind::kSession:
@@ -47,38 +54,54 @@ FenceSet::ByKey& FenceSet::KeysOf(RevocationTarget::Kind kind) {
   }
 }
 
+bool FenceSet::OfKey::Add(FencePtr fence) {
+  if (fence->blocks_until) {
+    blocking[{*fence->blocks_until, fence->epoch}] = fence;
+  }
+  return by_epoch.emplace(fence->epoch, std::move(fence)).second;
+}
+
+bool FenceSet::OfKey::Remove(const Fence& fence) {
+  if (fence.blocks_until) blocking.erase({*fence.blocks_until, fence.epoch});
+  return by_epoch.erase(fence.epoch) != 0;
+}
+
+const Fence* FenceSet::OfKey::FindRefusing(const ConnectionInfo& c,
+                                           uint64_t verified_at_epoch,
+                                           MonotonicTime now) const {
+  // The newest first: it refuses all that those before it would, mostly.
+  for (auto f = by_epoch.rbegin();
+       f != by_epoch.rend() && f->first > verified_at_epoch; ++f) {
+    if (f->second->Refuses(c, verified_at_epoch, now)) return f->second.get();
+  }
+  for (auto f = blocking.rbegin(); f != blocking.rend() && f->first.first > now;
+       ++f) {
+    if (f->second->Refuses(c, verified_at_epoch, now)) return f->second.get();
+  }
+  return nullptr;
+}
+
 void FenceSet::Add(FencePtr fence) {
-  ++size_;
   if (fence->target.kind == RevocationTarget::Kind::kFilter) {
     filters_.push_back(std::move(fence));
+    ++size_;
     return;
   }
-  auto& fences = KeysOf(fence->target.kind)[fence->target.key];
-  fences.push_back(std::move(fence));
+  OfKey& fences = KeysOf(fence->target.kind)[fence->target.key];
+  size_ += fences.Add(std::move(fence));
 }
 
 void FenceSet::Remove(const Fence& fence) {
-  const auto is_it = [&](const FencePtr& f) { return f->id == fence.id; };
   if (fence.target.kind == RevocationTarget::Kind::kFilter) {
-    size_ -= std::erase_if(filters_, is_it);
+    size_ -= std::erase_if(
+        filters_, [&](const FencePtr& f) { return f->epoch == fence.epoch; });
     return;
   }
   ByKey& keys = KeysOf(fence.target.kind);
   const auto it = keys.find(fence.target.key);
   if (it == keys.end()) return;
-  size_ -= std::erase_if(it->second, is_it);
-  if (it->second.empty()) keys.erase(it);
-}
-
-const Fence* FenceSet::FindRefusing(const std::vector<FencePtr>& fences,
-                                    const ConnectionInfo& connection,
-                                    uint64_t verified_at_epoch,
-                                    MonotonicTime now) {
-  // The newest first: it refuses all that those before it would, mostly.
-  for (auto f = fences.rbegin(); f != fences.rend(); ++f) {
-    if ((*f)->Refuses(connection, verified_at_epoch, now)) return f->get();
-  }
-  return nullptr;
+  size_ -= it->second.Remove(fence);
+  if (it->second.by_epoch.empty()) keys.erase(it);
 }
 
 const Fence* FenceSet::FindRefusing(const ConnectionInfo& c,
@@ -88,7 +111,7 @@ const Fence* FenceSet::FindRefusing(const ConnectionInfo& c,
     const auto it = keys.find(key);
     return it == keys.end()
                ? nullptr
-               : FindRefusing(it->second, c, verified_at_epoch, now);
+               : it->second.FindRefusing(c, verified_at_epoch, now);
   };
   const Identity& identity = *c.identity;
   const Fence* found = in_keys(by_account_, identity.account_id());
@@ -96,16 +119,21 @@ const Fence* FenceSet::FindRefusing(const ConnectionInfo& c,
   if (found == nullptr && session) found = in_keys(by_session_, *session);
   const auto token = identity.api_token_id();
   if (found == nullptr && token) found = in_keys(by_token_, *token);
-  if (found == nullptr) {
-    found = FindRefusing(filters_, c, verified_at_epoch, now);
+  if (found != nullptr) return found;
+  for (const FencePtr& f : filters_) {
+    if (f->Refuses(c, verified_at_epoch, now)) return f.get();
   }
-  return found;
+  return nullptr;
 }
 
-const Fence* FenceSet::FindFilterCovering(const ConnectionInfo& connection,
-                                          MonotonicTime now) const {
+const Fence* FenceSet::FindFilterEntered(const ConnectionInfo& before,
+                                         const ConnectionInfo& after,
+                                         MonotonicTime now) const {
   for (const FencePtr& f : filters_) {
-    if (now < *f->blocks_until && f->target.Covers(connection)) return f.get();
+    if (now < *f->blocks_until && f->target.Covers(after) &&
+        !f->target.Covers(before)) {
+      return f.get();
+    }
   }
   return nullptr;
 }

@@ -10,8 +10,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -53,12 +55,17 @@ struct Fence {
 
   bool Refuses(const ConnectionInfo& connection, uint64_t verified_at_epoch,
                MonotonicTime now) const;
+  // Whether the close that leaves it behind closes a connection that its target
+  // covers: by key, what it refuses; by filter, all.
+  bool Closes(const ConnectionInfo& connection, uint64_t verified_at_epoch,
+              MonotonicTime now) const;
 };
 
 using FencePtr = std::shared_ptr<const Fence>;
 
 class FenceSet {
  public:
+  // No two have the same epoch.
   void Add(FencePtr fence);
   void Remove(const Fence& fence);
 
@@ -67,17 +74,28 @@ class FenceSet {
   const Fence* FindRefusing(const ConnectionInfo& connection,
                             uint64_t verified_at_epoch,
                             MonotonicTime now) const;
-  // A filter fence that covers the connection as it is; null when none does.
-  const Fence* FindFilterCovering(const ConnectionInfo& connection,
-                                  MonotonicTime now) const;
+  // A filter fence that a change turned the connection into a match of; null
+  // when there is none.
+  const Fence* FindFilterEntered(const ConnectionInfo& before,
+                                 const ConnectionInfo& after,
+                                 MonotonicTime now) const;
   size_t size() const { return size_; }
 
  private:
-  using ByKey = absl::flat_hash_map<std::string, std::vector<FencePtr>>;
-  static const Fence* FindRefusing(const std::vector<FencePtr>& fences,
-                                   const ConnectionInfo& connection,
-                                   uint64_t verified_at_epoch,
-                                   MonotonicTime now);
+  // The fences of one key: a login asks those that are newer than it, and those
+  // that block still, however many there are.
+  struct OfKey {
+    absl::btree_map<uint64_t, FencePtr> by_epoch;
+    // Of those, the ones that block, by when they cease to.
+    absl::btree_map<std::pair<MonotonicTime, uint64_t>, FencePtr> blocking;
+
+    bool Add(FencePtr fence);
+    bool Remove(const Fence& fence);
+    const Fence* FindRefusing(const ConnectionInfo& connection,
+                              uint64_t verified_at_epoch,
+                              MonotonicTime now) const;
+  };
+  using ByKey = absl::flat_hash_map<std::string, OfKey>;
   ByKey& KeysOf(RevocationTarget::Kind kind);
 
   ByKey by_session_;

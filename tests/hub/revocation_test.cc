@@ -1,9 +1,5 @@
-// What revocation promises: DESIGN's rules for fences, epochs and races, over
-// fake sockets in every order of events.
-
-#include <optional>
-#include <random>
-#include <thread>
+// What revocation promises: DESIGN's rules for fences and epochs, over fake
+// sockets.
 
 #include "broker/core/status.h"
 #include "gtest/gtest.h"
@@ -49,31 +45,6 @@ TEST_F(RevocationTest, TokenLeavesSessionsAndOtherTokens) {
   EXPECT_TRUE(SocketOf(token).closed);
   EXPECT_FALSE(SocketOf(session).closed);
   EXPECT_FALSE(SocketOf(other).closed);
-}
-
-// It is listed as soon as it is recorded, so that it can be lifted before every
-// shard has heard of it.
-TEST_F(RevocationTest, LiftedWhileUnderWayItLeavesNoFence) {
-  Start();
-  const std::string ticket = Mint(Who("a/s"));
-  // Together makes the lift overtake the close on its way to the shards, as a
-  // thread of its own may.
-  std::optional<absl::StatusOr<RevokeResult>> closed;
-  std::optional<absl::StatusOr<FencePtr>> lifted;
-  {
-    const Hub::Together later(*hub_);
-    hub_->Revoke(ByKey(Kind::kAccount, "a"),
-                 [&](auto result) { closed = std::move(result); });
-    const Uuid id = hub_->ListRevocations(std::nullopt, 0, 1).at(0)->id;
-    std::thread([&] {
-      hub_->LiftRevocation(id,
-                           [&](auto result) { lifted = std::move(result); });
-    }).join();
-  }
-  RunAll();
-  ASSERT_TRUE(closed && closed->ok());
-  ASSERT_TRUE(lifted && lifted->ok());
-  EXPECT_EQ(Knock(ticket), 101);
 }
 
 TEST_F(RevocationTest, RefusesWhatWasVerifiedBeforeAndOnlyThat) {
@@ -159,6 +130,40 @@ TEST_F(RevocationTest, AFilterFenceBlocksBindingsAndUpdatesUntilItEnds) {
   EXPECT_EQ(SocketOf(c).code, CloseCode::kRevoked);
   clock_.Advance(absl::Seconds(60));
   EXPECT_EQ(Knock(Mint(Who("a/s"))), 101);
+}
+
+// An update closes what it turns into a match, and nothing else.
+TEST_F(RevocationTest, AnExcludedConnectionMayBeUpdatedUntilItMatchesAnew) {
+  Start();
+  const Connected c = Connect(0, "a/s");
+  RevokeCommand command = ByFilter("account_id = a AND NOT labels.x = \"1\"");
+  command.fence = true;
+  command.block_for = absl::Seconds(60);
+  command.exclude.insert(c.id);
+  ASSERT_EQ(Revoke(command)->closed, 0u);
+  const auto set = [&](const std::string& label, const std::string& value) {
+    UpdateCommand update;
+    update.id = c.id;
+    update.labels = {std::pair<std::string, std::string>(label, value)};
+    ASSERT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
+                  hub_->Update(update, std::move(done));
+                }).ok());
+  };
+  set("y", "1");
+  EXPECT_FALSE(SocketOf(c).closed);
+  BulkUpdateCommand bulk;
+  bulk.ns = "default";
+  bulk.predicate = Predicate::All();
+  bulk.add_groups = {"g"};
+  EXPECT_EQ(Await<BulkUpdateResult>([&](auto done) {
+              hub_->UpdateFiltered(bulk, std::move(done));
+            })->updated,
+            1u);
+  EXPECT_FALSE(SocketOf(c).closed);
+  set("x", "1");
+  EXPECT_FALSE(SocketOf(c).closed);
+  set("y", "1");
+  EXPECT_EQ(SocketOf(c).code, CloseCode::kRevoked);
 }
 
 TEST_F(RevocationTest, TheGuardCountsFirstAndLeavesNoTrace) {
@@ -268,72 +273,6 @@ TEST_F(RevocationTest, CoversNothingOutsideOfItsNamespacesAndFilter) {
   Connect(1, "b/s4");
   EXPECT_EQ(Revoke(filter)->closed, 1u);
   EXPECT_EQ(Get(third)->state, ConnectionState::kClosing);
-}
-
-// validate and open are two events, and a revocation may come anywhere around
-// them. However the tasks of three shards interleave: once the revocation has
-// been answered, whatever was verified before it is closed or refused.
-TEST_F(RevocationTest, NoInterleavingLetsAnOldCredentialThrough) {
-  Start();
-  std::mt19937 random(7);
-  for (int round = 0; round < 2'000; ++round) {
-    const std::string who = "a/s" + std::to_string(round);
-    struct Arrival {
-      size_t shard;
-      std::unique_ptr<Handshake> handshake;
-      std::optional<Slot> slot;
-    };
-    std::vector<Arrival> arrivals;
-    std::vector<std::string> tickets;
-    for (int i = 0; i < 4; ++i) tickets.push_back(Mint(Who(who)));
-
-    bool answered = false;
-    bool asked = false;
-    while (!answered || !tickets.empty()) {
-      const size_t shard = random() % kShards;
-      switch (random() % 5) {
-        case 0:
-          if (!tickets.empty()) {
-            HandshakeFacts facts;
-            facts.path = "/ws";
-            facts.ticket = tickets.back();
-            tickets.pop_back();
-            auto answer = hub_->shards()[shard]->CheckHandshake(facts);
-            if (answer.handshake) {
-              arrivals.push_back({shard, std::move(answer.handshake), {}});
-            }
-          }
-          break;
-        case 1:
-          for (Arrival& a : arrivals) {
-            if (a.handshake == nullptr) continue;
-            a.slot = transports_[a.shard]->Open(*hub_->shards()[a.shard],
-                                                std::move(a.handshake));
-            a.handshake.reset();
-            break;
-          }
-          break;
-        case 2:
-          if (!asked) {
-            asked = true;
-            hub_->Revoke(ByKey(Kind::kSession, "s" + std::to_string(round)),
-                         [&](auto result) { answered = result.ok(); });
-          }
-          break;
-        default:
-          transports_[shard]->RunOne();
-      }
-    }
-    for (Arrival& a : arrivals) {
-      if (a.handshake != nullptr) {
-        a.slot = transports_[a.shard]->Open(*hub_->shards()[a.shard],
-                                            std::move(a.handshake));
-      }
-      EXPECT_TRUE(transports_[a.shard]->sockets.at(*a.slot).closed) << round;
-      transports_[a.shard]->Gone(*hub_->shards()[a.shard], *a.slot);
-    }
-    ASSERT_EQ(Count(), 0u) << round;
-  }
 }
 
 }  // namespace

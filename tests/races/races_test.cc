@@ -1,6 +1,6 @@
-// A million runs, each another interleaving of connects, bindings, updates,
-// revocations, drops and restarts, held against the specification after every
-// step. See broker/docs/testing.md.
+// A million runs, each another interleaving of connects, bindings, offers,
+// updates, evictions, revocations, drops and restarts, held against the
+// specification after every step. See broker/docs/testing.md.
 //
 //   BROKER_RACES_RUNS=100000   how many, instead of what the build can do
 //   BROKER_RACES_SEED=4711     the first, or with RUNS=1 the only one: its

@@ -14,10 +14,13 @@ constexpr size_t kMostSteps = 40;
 constexpr int kDeepest = 2;
 constexpr const char* kNames[kNamespaces] = {"n0", "n1"};
 
-// Two endpoints for each namespace: "/n0" for tickets and pending connections,
-// "/n0/asked" for the callout.
-SettingsPtr MakeSettings() {
+// Three endpoints for each namespace: "/n0" for tickets and pending
+// connections,
+// "/n0/asked" for the callout, "/n0/offered" for attached services.
+SettingsPtr MakeSettings(size_t most_of_account) {
   auto settings = std::make_shared<Settings>();
+  settings->limits.max_connections_per_account = most_of_account;
+  settings->limits.account_policy = AccountPolicy::kEvictOldest;
   for (const char* name : kNames) {
     EndpointSettings endpoint;
     endpoint.ns = name;
@@ -26,9 +29,15 @@ SettingsPtr MakeSettings() {
     endpoint.pending_timeout =
         std::chrono::milliseconds(Specification::kPendingTimeout);
     settings->endpoints.push_back(endpoint);
-    endpoint.path += "/asked";
     endpoint.allow_pending = false;
+    endpoint.path = absl::StrCat("/", name, "/asked");
     endpoint.allow_callout = true;
+    settings->endpoints.push_back(endpoint);
+    endpoint.path = absl::StrCat("/", name, "/offered");
+    endpoint.allow_callout = false;
+    endpoint.allow_attach = true;
+    endpoint.offer_timeout =
+        std::chrono::milliseconds(Specification::kOfferTimeout);
     settings->endpoints.push_back(endpoint);
   }
   return settings;
@@ -36,8 +45,10 @@ SettingsPtr MakeSettings() {
 
 }  // namespace
 
-Simulation::Simulation()
-    : settings_(MakeSettings()), message_(Frame::Encode(Opcode::kText, "{}")) {
+Simulation::Simulation() : message_(Frame::Encode(Opcode::kText, "{}")) {
+  for (size_t most = 0; most <= kMostOfAccount; ++most) {
+    settings_.push_back(MakeSettings(most));
+  }
   for (int i = 0; i < kAccounts * kCredentials * kLabels; ++i) {
     const auto credential = static_cast<Credential>(i / kLabels % kCredentials);
     IdentityFields fields;
@@ -103,7 +114,7 @@ void Simulation::StartHub() {
     pointers[i] = &transports_[i];
   }
   hub_ = std::make_unique<Hub>(
-      pointers, settings_, clock_,
+      pointers, settings_[most_of_account_], clock_,
       journal_ ? journal_->Past(clock_) : JournalPast::None(clock_),
       journal_ ? &*journal_ : nullptr);
   hub_->SetCallout(this);
@@ -115,6 +126,7 @@ void Simulation::EndHub() {
   ending_ = true;
   accepted_.clear();
   questions_.clear();
+  for (Service& service : services_) service.gone = true;
   for (ShardState& shard : shards_) {
     while (!shard.tasks.empty()) shard.tasks.pop_front();
     shard.sockets.clear();
@@ -135,12 +147,18 @@ std::string Simulation::Run(Choices& choices, std::vector<std::string>* trace) {
   tickets_.clear();
   clients_.clear();
   bindings_.clear();
+  spared_.reset();
+  revoked_.reset();
   revocation_ids_.clear();
+  services_.clear();
   journal_.reset();
   if (OneIn(2)) journal_.emplace();
+  most_of_account_ = Below(2) == 0 ? 0 : Below(kMostOfAccount + 1);
+  attaches_ = OneIn(2);
   StartHub();
-  spec_.Start(hub_->epoch());
+  spec_.Start(hub_->epoch(), most_of_account_);
   known_epochs_ = {hub_->epoch()};
+  if (attaches_) BeginServing();
   const size_t steps = kFewestSteps + Below(kMostSteps - kFewestSteps + 1);
   for (size_t i = 0; i < steps && !Failed(); ++i) Step();
   if (!Failed()) Finish();
@@ -149,8 +167,30 @@ std::string Simulation::Run(Choices& choices, std::vector<std::string>* trace) {
   return violation;
 }
 
-// All that is under way comes to its end, in any order.
 void Simulation::Finish() {
+  Settle();
+  while (!Failed() && ReadAll()) Settle();
+  if (Failed()) return;
+  spec_.Settled();
+  CheckStates();
+  std::vector<uint64_t> epochs;
+  for (const FencePtr& f : hub_->ListRevocations(std::nullopt, 0, 1'000)) {
+    epochs.push_back(f->epoch);
+  }
+  spec_.Listed(epochs);
+  if (attaches_) FinishOffers();
+}
+
+// Every offer that stands goes to another service, when there is one.
+void Simulation::FinishOffers() {
+  Pass(Specification::kOfferTimeout + Specification::kTick);
+  Settle();
+  while (!Failed() && ReadAll()) Settle();
+  if (!Failed()) spec_.SettledAgain();
+}
+
+// All that is under way comes to its end, in any order.
+void Simulation::Settle() {
   static_assert(kShards == 2);
   const auto waiting = [&](size_t shard) {
     return !shards_[shard].tasks.empty();
@@ -167,15 +207,9 @@ void Simulation::Finish() {
     } else if (journal_ && journal_->waiting() != 0) {
       WriteJournal();
     } else {
-      break;
+      return;
     }
   }
-  CheckStates();
-  std::vector<uint64_t> epochs;
-  for (const FencePtr& f : hub_->ListRevocations(std::nullopt, 0, 1'000)) {
-    epochs.push_back(f->epoch);
-  }
-  spec_.Listed(epochs);
 }
 
 // What each shard says of each connection is what the specification thinks.
@@ -202,8 +236,12 @@ void Simulation::CheckStates() {
 
 void Simulation::Posted(size_t shard, absl::AnyInvocable<void()> task) {
   if (ending_) return;
-  // Whoever posts is on a thread of its own: others go on meanwhile.
-  if (depth_ < kDeepest && !Failed() && OneIn(4)) {
+  // Whoever posts is on a thread of its own: others go on meanwhile. Not where
+  // places are limited and a shard may be just taking one: who takes the next
+  // would be known before it.
+  const bool taking =
+      most_of_account_ != 0 && (shards_[0].busy || shards_[1].busy);
+  if (!taking && depth_ < kDeepest && !Failed() && OneIn(4)) {
     const auto call = std::exchange(call_, std::nullopt);
     ++depth_;
     Step();
@@ -247,19 +285,32 @@ void Simulation::RunTask(size_t shard) {
 
 void Simulation::Step() {
   using Action = void (Simulation::*)();
+  static constexpr int kServing = 40;
   static constexpr std::pair<int, Action> kActions[] = {
       // First, since it is what a replay does behind its end.
-      {1, &Simulation::Idle},          {14, &Simulation::Connect},
-      {12, &Simulation::Open},         {1, &Simulation::GiveUp},
-      {4, &Simulation::Speak},         {5, &Simulation::Leave},
-      {6, &Simulation::AnswerCallout}, {4, &Simulation::ReadEpoch},
-      {8, &Simulation::Mint},          {9, &Simulation::Bind},
-      {3, &Simulation::RepeatBind},    {4, &Simulation::Admit},
-      {4, &Simulation::Update},        {2, &Simulation::UpdateFiltered},
-      {16, &Simulation::Revoke},       {4, &Simulation::Lift},
-      {2, &Simulation::Remove},        {3, &Simulation::Send},
-      {4, &Simulation::PassTime},      {8, &Simulation::WriteJournal},
+      {1, &Simulation::Idle},
+      {14, &Simulation::Connect},
+      {12, &Simulation::Open},
+      {1, &Simulation::GiveUp},
+      {4, &Simulation::Speak},
+      {5, &Simulation::Leave},
+      {6, &Simulation::AnswerCallout},
+      {4, &Simulation::ReadEpoch},
+      {8, &Simulation::Mint},
+      {9, &Simulation::Bind},
+      {3, &Simulation::RepeatBind},
+      {4, &Simulation::Admit},
+      {4, &Simulation::Update},
+      {4, &Simulation::UpdateFiltered},
+      {16, &Simulation::Revoke},
+      {4, &Simulation::Lift},
+      {2, &Simulation::Remove},
+      {3, &Simulation::Send},
+      {4, &Simulation::PassTime},
+      {8, &Simulation::WriteJournal},
       {1, &Simulation::Restart},
+      // Last, for runs without it.
+      {kServing, &Simulation::Serve},
   };
   constexpr int kActing = [] {
     int sum = 0;
@@ -271,7 +322,7 @@ void Simulation::Step() {
     const auto shard = AnyFreeShard();
     if (shard && !shards_[*shard].tasks.empty()) return RunTask(*shard);
   }
-  int at = static_cast<int>(Below(kActing));
+  int at = static_cast<int>(Below(attaches_ ? kActing : kActing - kServing));
   for (const auto& [weight, action] : kActions) {
     if (at < weight) return (this->*action)();
     at -= weight;

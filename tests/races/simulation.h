@@ -28,6 +28,7 @@ namespace broker::races {
 class Simulation final : private SocketWorld, private Callout {
  public:
   static constexpr size_t kShards = 2;
+  static constexpr size_t kMostOfAccount = 2;
 
   Simulation();
   ~Simulation() override;
@@ -69,6 +70,8 @@ class Simulation final : private SocketWorld, private Callout {
     std::optional<Who> who;
     uint64_t verified_at;
     uint64_t arrival_epoch;
+    std::optional<size_t> place;  // of the specification
+    bool for_services = false;
   };
   struct MintedTicket {
     std::string secret;
@@ -100,6 +103,8 @@ class Simulation final : private SocketWorld, private Callout {
   void Step();
   void RunTask(size_t shard);
   void Finish();
+  void FinishOffers();
+  void Settle();
   // Runs `f` as the shard's thread.
   template <typename F>
   void OnShard(size_t shard, F f) {
@@ -128,7 +133,8 @@ class Simulation final : private SocketWorld, private Callout {
   // ---- what clients do ----
   void Connect();
   void ConnectWithTicket(size_t shard, uint8_t ns);
-  void ConnectAndWait(size_t shard, uint8_t ns, bool callout);
+  void ConnectPending(size_t shard, uint8_t ns, bool for_services);
+  void ConnectWithCallout(size_t shard, uint8_t ns);
   void Open();
   void GiveUp();
   void Speak();
@@ -139,6 +145,9 @@ class Simulation final : private SocketWorld, private Callout {
   void ReadEpoch();
   void Mint();
   void Bind();
+  // An unset epoch: that of the handshake.
+  void Bind(size_t c, const Who& who, bool hold,
+            std::optional<uint64_t> verified_at);
   void RepeatBind();
   void Admit();
   void Update();
@@ -148,15 +157,29 @@ class Simulation final : private SocketWorld, private Callout {
   void Remove();
   void Send();
 
+  // ---- what attached services do ----
+  // Some are attached when the run begins.
+  void BeginServing();
+  void Serve();
+  void Attach();
+  void AddCredit(size_t s);
+  void Detach(size_t s);
+  // Whether there was something to read.
+  bool Read(size_t s);
+  void AnswerOffer(size_t s);
+  bool ReadAll();
+
   // ---- what the world does ----
   void Idle() {}
   void WriteJournal();
   void PassTime();
+  void Pass(Milliseconds d);
   void Restart();
 
   // ---- choosing ----
   size_t Below(size_t n) { return choices_->Below(n); }
   bool OneIn(size_t n) { return choices_->OneIn(n); }
+  // Of those that were revoked last more often.
   Who AnyWho();
   Target AnyTarget();
   uint64_t AnyEpoch();
@@ -164,7 +187,8 @@ class Simulation final : private SocketWorld, private Callout {
   std::optional<size_t> AnyFreeShard();
   // A connection whose socket is there, on such a shard.
   std::optional<size_t> AnySocket();
-  // Any connection that ever was, gone ones more rarely.
+  // Any connection that ever was, gone ones more rarely, and the one that was
+  // excluded from a close last more often.
   std::optional<size_t> AnyConnection();
   size_t NewCall() {
     calls_.emplace_back();
@@ -176,7 +200,7 @@ class Simulation final : private SocketWorld, private Callout {
 
   testing::FakeClock clock_;
   SimTransport transports_[kShards] = {{*this, 0}, {*this, 1}};
-  SettingsPtr settings_;
+  std::vector<SettingsPtr> settings_;  // by most_of_account_
   FramePtr message_;
   std::vector<IdentityPtr> identities_;
   std::vector<PredicatePtr> predicates_;
@@ -186,6 +210,9 @@ class Simulation final : private SocketWorld, private Callout {
   // ---- of one run ----
   Choices* choices_ = nullptr;
   std::vector<std::string>* trace_ = nullptr;
+  // Connections in one namespace; 0: no limit. Then the oldest is evicted.
+  size_t most_of_account_ = 0;
+  bool attaches_ = false;  // there are services that judge handshakes
   // Unset: fences last only as long as the hub.
   std::optional<testing::FakeJournal> journal_;
   std::unique_ptr<Hub> hub_;
@@ -205,7 +232,21 @@ class Simulation final : private SocketWorld, private Callout {
     Who who;
     uint64_t verified_at;
   };
-  std::vector<Binding> bindings_;     // answered with OK
+  std::vector<Binding> bindings_;  // answered with OK
+  std::optional<size_t> spared_;   // excluded last
+  std::optional<Target> revoked_;  // last
+  struct Service {
+    AttachFeedPtr feed;
+    bool started = false;  // as it knows
+    bool gone = false;
+    struct Offer {
+      uint64_t id;
+      size_t connection;
+      uint64_t epoch;
+    };
+    std::vector<Offer> offers;  // not answered
+  };
+  std::vector<Service> services_;     // by the specification's service
   std::vector<Uuid> revocation_ids_;  // by the specification's revocation
 };
 

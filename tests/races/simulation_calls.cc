@@ -87,13 +87,21 @@ void Simulation::UpdateFiltered() {
 void Simulation::Revoke() {
   Specification::Revoke what;
   what.target = AnyTarget();
+  revoked_ = what.target;
   const bool by_filter = what.target.kind == TargetKind::kFilter;
   what.fence = !by_filter || OneIn(2);
   if (by_filter ? what.fence : OneIn(6)) {
     what.block = static_cast<Milliseconds>(1'000 * (1 + Below(8)));
   }
   what.drains = OneIn(3);
-  if (OneIn(8)) what.spared = AnyConnection();
+  if (OneIn(by_filter ? 3 : 8)) what.spared = spared_ = AnyConnection();
+  if (by_filter && what.spared) {
+    // To exclude what does not match says nothing.
+    const std::optional<Who>& who = spec_.connections()[*what.spared].who;
+    for (int i = 0; i < kFilters && !Matches(what.target.filter, who); ++i) {
+      what.target.filter = static_cast<Filter>(i);
+    }
+  }
 
   RevokeCommand command;
   command.target = ToTarget(what.target);

@@ -1,39 +1,14 @@
-// What clients and services do, and the world.
+// What clients do, and the world.
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "broker/core/status.h"
 #include "tests/races/simulation.h"
 
 namespace broker::races {
 namespace {
 
-constexpr Milliseconds kTicketTtl = 30'000;
 constexpr const char* kRequest = R"({"jsonrpc":"2.0","id":1,"method":"m"})";
-
-Outcome ToOutcome(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return Outcome::kOk;
-    case absl::StatusCode::kNotFound:
-      return Outcome::kNotFound;
-    case absl::StatusCode::kInvalidArgument:
-      return Outcome::kAhead;
-    case absl::StatusCode::kUnavailable:
-      return Outcome::kEnded;
-    case absl::StatusCode::kFailedPrecondition: {
-      const std::string reason = GetErrorReason(status).reason;
-      if (reason == "CREDENTIAL_REVOKED") return Outcome::kRevoked;
-      if (reason == "EPOCH_TOO_OLD") return Outcome::kTooOld;
-      if (reason == "ALREADY_BOUND") return Outcome::kAlreadyBound;
-      if (reason == "NOT_BOUND") return Outcome::kNotBound;
-      return Outcome::kOther;
-    }
-    default:
-      return Outcome::kOther;
-  }
-}
 
 Outcome ToOutcome(int http_status) {
   return http_status == 101   ? Outcome::kOk
@@ -46,9 +21,17 @@ Outcome ToOutcome(int http_status) {
 // ---- choosing ---------------------------------------------------------------
 
 Who Simulation::AnyWho() {
-  return {static_cast<uint8_t>(Below(kAccounts)),
+  Who who{static_cast<uint8_t>(Below(kAccounts)),
           static_cast<Credential>(Below(kCredentials)),
           static_cast<Label>(Below(kLabels))};
+  if (revoked_ && OneIn(3)) {
+    if (revoked_->kind == TargetKind::kAccount) {
+      who.account = revoked_->account;
+    } else if (revoked_->kind != TargetKind::kFilter) {
+      who.credential = revoked_->credential;
+    }
+  }
+  return who;
 }
 
 uint64_t Simulation::AnyEpoch() {
@@ -94,6 +77,7 @@ std::optional<size_t> Simulation::AnySocket() {
 }
 
 std::optional<size_t> Simulation::AnyConnection() {
+  if (spared_ && OneIn(4)) return spared_;
   if (!OneIn(8)) {
     if (const auto c = AnySocket()) return c;
   }
@@ -107,11 +91,15 @@ void Simulation::Connect() {
   const auto shard = AnyFreeShard();
   if (!shard) return;
   const auto ns = static_cast<uint8_t>(Below(kNamespaces));
-  const size_t way = Below(4);
+  const size_t way = Below(attaches_ ? 8 : 4);
   if (way < 2 && !tickets_.empty()) {
     ConnectWithTicket(*shard, ns);
+  } else if (way == 3) {
+    ConnectWithCallout(*shard, ns);
   } else {
-    ConnectAndWait(*shard, ns, /*callout=*/way == 3);
+    const bool for_services = way > 3;
+    // Where services are, more often than not.
+    ConnectPending(*shard, for_services && OneIn(2) ? 0 : ns, for_services);
   }
 }
 
@@ -130,38 +118,50 @@ void Simulation::ConnectWithTicket(size_t shard, uint8_t ns) {
     SeeEpochs();
     spec_.Presented(t, ns, ToOutcome(answer.http_status));
     if (answer.http_status != 101) return;
-    accepted_.push_back({shard, std::move(answer.handshake), ns,
-                         tickets_[t].who, tickets_[t].verified_at, arrival});
+    const Who& who = tickets_[t].who;
+    accepted_.push_back({shard, std::move(answer.handshake), ns, who,
+                         tickets_[t].verified_at, arrival,
+                         spec_.TakesPlace(ns, who)});
   });
 }
 
-void Simulation::ConnectAndWait(size_t shard, uint8_t ns, bool callout) {
+void Simulation::ConnectPending(size_t shard, uint8_t ns, bool for_services) {
   HandshakeFacts facts;
-  facts.path = absl::StrCat("/n", ns, callout ? "/asked" : "");
+  facts.path = absl::StrCat("/n", ns, for_services ? "/offered" : "");
+  OnShard(shard, [&](Shard& s) {
+    const uint64_t arrival = hub_->epoch();
+    HandshakeAnswer answer = s.CheckHandshake(std::move(facts));
+    Trace("shard ", shard, ": a client arrives in n", ns, " at ", arrival,
+          for_services ? ", for services" : "", ": ", answer.http_status);
+    const bool accepted = answer.http_status == 101;
+    if (for_services) spec_.ArrivedForServices(ns, accepted);
+    if (!accepted) return;
+    accepted_.push_back({shard, std::move(answer.handshake), ns, std::nullopt,
+                         arrival, arrival, std::nullopt, for_services});
+  });
+}
+
+void Simulation::ConnectWithCallout(size_t shard, uint8_t ns) {
+  HandshakeFacts facts;
+  facts.path = absl::StrCat("/n", ns, "/asked");
   OnShard(shard, [&](Shard& s) {
     const uint64_t arrival = hub_->epoch();
     Trace("shard ", shard, ": a client arrives in n", ns, " at ", arrival,
-          callout ? ", and the application is asked" : "");
-    if (callout) {
-      asked_ = std::make_shared<std::optional<Who>>();
-      const auto reply = [this, shard, ns, who = asked_,
-                          arrival](HandshakeAnswer answer) {
-        Trace("shard ", shard, ": the one that arrived at ", arrival,
-              " gets its answer: ", answer.http_status);
-        if (*who) {
-          SeeEpochs();
-          spec_.Decided(ns, **who, arrival, ToOutcome(answer.http_status));
-        }
-        if (answer.http_status != 101) return;
-        accepted_.push_back(
-            {shard, std::move(answer.handshake), ns, *who, arrival, arrival});
-      };
-      s.CheckHandshake(std::move(facts), reply);
-      return;
-    }
-    HandshakeAnswer answer = s.CheckHandshake(std::move(facts));
-    accepted_.push_back({shard, std::move(answer.handshake), ns, std::nullopt,
-                         arrival, arrival});
+          ", and the application is asked");
+    asked_ = std::make_shared<std::optional<Who>>();
+    const auto reply = [this, shard, ns, who = asked_,
+                        arrival](HandshakeAnswer answer) {
+      Trace("shard ", shard, ": the one that arrived at ", arrival,
+            " gets its answer: ", answer.http_status);
+      if (*who) {
+        SeeEpochs();
+        spec_.Decided(ns, **who, arrival, ToOutcome(answer.http_status));
+      }
+      if (answer.http_status != 101) return;
+      accepted_.push_back({shard, std::move(answer.handshake), ns, *who,
+                           arrival, arrival, spec_.TakesPlace(ns, **who)});
+    };
+    s.CheckHandshake(std::move(facts), reply);
   });
 }
 
@@ -184,7 +184,8 @@ void Simulation::Open() {
   size_t slot = 0;
   while (slot < sockets.size() && sockets[slot]) ++slot;
   if (slot == sockets.size()) sockets.emplace_back();
-  const size_t c = spec_.Opening(shard, a.ns, a.who, a.verified_at);
+  const size_t c = spec_.Opening(
+      {shard, a.ns, a.who, a.verified_at, a.place, a.for_services});
   sockets[slot] = c;
   Trace("shard ", shard, ": c", c, " of ", ToText(a.who), " opens in n", a.ns);
   OnShard(shard, [&](Shard& s) {
@@ -200,6 +201,7 @@ void Simulation::GiveUp() {
   const size_t at = Below(accepted_.size());
   if (shards_[accepted_[at].shard].busy) return;
   Trace("a client gives up its handshake");
+  if (accepted_[at].place) spec_.GivesUpPlace(*accepted_[at].place);
   accepted_.erase(accepted_.begin() + static_cast<ptrdiff_t>(at));
 }
 
@@ -232,121 +234,6 @@ void Simulation::Leave() {
   OnShard(shard, [&](Shard& s) { s.OnGone(slot, kAbnormalClosure); });
 }
 
-// ---- services: ways to a bound connection -----------------------------------
-
-void Simulation::AnswerCallout() {
-  if (questions_.empty()) return;
-  const size_t at = Below(questions_.size());
-  Question question = std::move(questions_[at]);
-  questions_.erase(questions_.begin() + static_cast<ptrdiff_t>(at));
-  CalloutAnswer answer;
-  switch (Below(8)) {
-    case 6:
-      answer.http_status = 403;
-      Trace("the application refuses a client");
-      return question.done(std::move(answer));
-    case 7:
-      Trace("the application never answers");
-      return;
-    default:
-      *question.who = AnyWho();
-      answer.identity = IdentityOf(**question.who);
-      Trace("the application says that a client is ", ToText(*question.who));
-      question.done(std::move(answer));
-  }
-}
-
-void Simulation::ReadEpoch() {
-  known_epochs_.push_back(hub_->epoch());
-  Trace("a service reads the epoch, ", hub_->epoch());
-}
-
-void Simulation::Mint() {
-  const auto ns = static_cast<uint8_t>(Below(kNamespaces));
-  const Who who = AnyWho();
-  Ticket ticket;
-  ticket.ns = absl::StrCat("n", ns);
-  ticket.identity = IdentityOf(who);
-  ticket.verified_at_epoch = AnyEpoch();
-  ticket.expires = clock_.Monotonic() + std::chrono::milliseconds(kTicketTtl);
-  const uint64_t verified_at = ticket.verified_at_epoch;
-  const auto secret = hub_->MintTicket(std::move(ticket));
-  Trace("a ticket in n", ns, " for ", ToText(std::optional(who)),
-        ", verified at ", verified_at, ": ", ToText(ToOutcome(secret.status())),
-        secret.ok() ? absl::StrCat(", t", tickets_.size()) : "");
-  SeeEpochs();
-  spec_.Minted(ns, who, verified_at, kTicketTtl, ToOutcome(secret.status()));
-  if (secret.ok()) tickets_.push_back({*secret, ns, who, verified_at});
-}
-
-void Simulation::Bind() {
-  const auto c = AnyConnection();
-  if (!c) return;
-  const std::optional<Who> bound = spec_.connections()[*c].who;
-  const Who who = bound && !OneIn(3) ? *bound : AnyWho();
-  BindCommand command;
-  command.id = clients_[*c].id;
-  command.identity = IdentityOf(who);
-  command.hold = OneIn(3);
-  if (!OneIn(3)) command.verified_at_epoch = AnyEpoch();
-  const uint64_t verified_at =
-      command.verified_at_epoch.value_or(clients_[*c].arrival_epoch);
-  const bool hold = command.hold;
-  const size_t call = NewCall();
-  Trace("call ", call, ": bind c", *c, " to ", ToText(std::optional(who)),
-        ", verified at ", verified_at, hold ? ", and hold it" : "");
-  As(call, [&] {
-    hub_->Bind(std::move(command),
-               [=, this](absl::StatusOr<ConnectionInfoPtr> info) {
-                 const Outcome outcome = ToOutcome(info.status());
-                 Trace("call ", call, " is answered: ", ToText(outcome));
-                 SeeEpochs();
-                 spec_.Bound(*c, who, verified_at, hold, outcome);
-                 if (info.ok()) bindings_.push_back({*c, who, verified_at});
-               });
-  });
-}
-
-// A repeat of an AddConnection that was answered with OK: control asks this.
-void Simulation::RepeatBind() {
-  if (bindings_.empty()) return;
-  const Binding b = bindings_[Below(bindings_.size())];
-  const uint8_t ns = spec_.connections()[b.connection].ns;
-  ConnectionInfo as_bound;
-  as_bound.id = clients_[b.connection].id;
-  as_bound.ns = absl::StrCat("n", ns);
-  as_bound.endpoint = absl::StrCat("/n", ns);
-  as_bound.identity = IdentityOf(b.who);
-  const size_t call = NewCall();
-  Trace("call ", call, ": repeat the binding of c", b.connection, " to ",
-        ToText(std::optional(b.who)));
-  As(call, [&] {
-    hub_->CheckFences(std::move(as_bound), b.verified_at,
-                      [=, this](absl::StatusOr<bool> allowed) {
-                        const Outcome outcome = ToOutcome(allowed.status());
-                        Trace("call ", call, " is answered: ", ToText(outcome));
-                        if (outcome == Outcome::kEnded) return;
-                        SeeEpochs();
-                        spec_.Decided(ns, b.who, b.verified_at, outcome);
-                      });
-  });
-}
-
-void Simulation::Admit() {
-  const auto c = AnyConnection();
-  if (!c) return;
-  const size_t call = NewCall();
-  Trace("call ", call, ": admit c", *c);
-  As(call, [&] {
-    hub_->Admit(clients_[*c].id,
-                [=, this](absl::StatusOr<ConnectionInfoPtr> info) {
-                  const Outcome outcome = ToOutcome(info.status());
-                  Trace("call ", call, " is answered: ", ToText(outcome));
-                  spec_.Admitted(*c, outcome);
-                });
-  });
-}
-
 // ---- the world --------------------------------------------------------------
 
 // The journal's thread writes all that waits, or cannot.
@@ -363,8 +250,13 @@ void Simulation::WriteJournal() {
 void Simulation::PassTime() {
   if (depth_ != 0) return;  // no timer may be late
   static constexpr Milliseconds kSteps[] = {10, 1'000, 4'000, 11'000, 31'000};
-  const Milliseconds d = OneIn(16) ? Specification::kRetention + 1'000
-                                   : kSteps[Below(std::size(kSteps))];
+  const Milliseconds d = attaches_ && OneIn(2) ? 4'000
+                         : OneIn(16) ? Specification::kRetention + 1'000
+                                     : kSteps[Below(std::size(kSteps))];
+  Pass(d);
+}
+
+void Simulation::Pass(Milliseconds d) {
   Trace(d, " ms pass");
   clock_.Advance(absl::Milliseconds(d));
   spec_.PassTime(d);

@@ -33,7 +33,7 @@ void Specification::FailAt(size_t c, const std::string& what) {
 
 // ---- the world --------------------------------------------------------------
 
-void Specification::Start(uint64_t epoch) {
+void Specification::Start(uint64_t epoch, size_t most_of_account) {
   violation_.clear();
   now_ = 0;
   epoch_ = oldest_ = first_epoch_ = epoch;
@@ -43,6 +43,9 @@ void Specification::Start(uint64_t epoch) {
   tickets_.clear();
   connections_.clear();
   revocations_.clear();
+  most_of_account_ = most_of_account;
+  places_.clear();
+  services_.clear();
 }
 
 bool Specification::MayBeThatOld(uint64_t oldest) const {
@@ -68,6 +71,8 @@ void Specification::SeeEpochs(uint64_t current, uint64_t oldest) {
 void Specification::Restart(uint64_t epoch, uint64_t oldest, bool durable) {
   if (epoch < epoch_) Fail("the epoch went back with a restart");
   for (Connection& c : connections_) c.state = State::kGone;
+  for (Place& p : places_) p.left = true;
+  for (Service& s : services_) s.gone = true;
   // Tickets are not kept.
   for (Ticket& t : tickets_) t.used = true;
   for (Revocation& r : revocations_) {
@@ -181,23 +186,35 @@ void Specification::Become(Connection& c, State state) {
     c.closed_in_step = step_;
     c.closed_from = c.state;
   }
+  if (c.place && state != State::kAdmitted) GivesUpPlace(*c.place);
   c.state = state;
 }
 
-void Specification::Changed(size_t c) {
+void Specification::Changed(size_t c, const std::optional<Who>& before) {
+  Connection& it = connections_[c];
+  it.who_before = before;
+  it.changed_in_step = step_;
   for (Revocation& r : revocations_) {
     if (!r.answered) std::erase(r.covered, c);
+    // Before that it may have changed before the close excluded it.
+    if (r.answered && r.what.spared == c && Enters(r, it)) r.entered = true;
   }
 }
 
-size_t Specification::Opening(size_t shard, uint8_t ns, std::optional<Who> who,
-                              uint64_t verified_at) {
+bool Specification::Enters(const Revocation& r, const Connection& it) const {
+  return it.changed_in_step == step_ && Covers(r.what.target, it.ns, it.who) &&
+         !Covers(r.what.target, it.ns, it.who_before);
+}
+
+size_t Specification::Opening(const Arrival& arrival) {
   Connection& c = connections_.emplace_back();
-  c.shard = shard;
-  c.ns = ns;
-  c.who = who;
-  c.verified_at = verified_at;
-  c.state = who ? State::kAdmitted : State::kPending;
+  c.shard = arrival.shard;
+  c.ns = arrival.ns;
+  c.who = arrival.who;
+  c.verified_at = c.arrived_at = arrival.verified_at;
+  c.place = arrival.place;
+  c.for_services = arrival.for_services;
+  c.state = c.who ? State::kAdmitted : State::kPending;
   c.opened = now_;
   c.opened_in_step = step_;
   return connections_.size() - 1;
@@ -224,9 +241,10 @@ void Specification::Bound(size_t c, const Who& who, uint64_t verified_at,
   if (!it.who) {
     it.who = who;
     it.verified_at = verified_at;
-    Changed(c);
+    Changed(c, std::nullopt);
   }
-  if (!hold) Become(it, State::kAdmitted);
+  it.verified_at = std::max(it.verified_at, verified_at);
+  if (!hold) Admit(it);
 }
 
 void Specification::Admitted(size_t c, Outcome outcome) {
@@ -238,7 +256,7 @@ void Specification::Admitted(size_t c, Outcome outcome) {
   if (outcome != expected) {
     FailAt(c, absl::StrCat("is admitted: ", ToText(outcome)));
   }
-  if (outcome == Outcome::kOk) Become(it, State::kAdmitted);
+  if (outcome == Outcome::kOk) Admit(it);
 }
 
 void Specification::Updated(size_t c, Label label, Outcome outcome) {
@@ -251,21 +269,25 @@ void Specification::Updated(size_t c, Label label, Outcome outcome) {
     FailAt(c, absl::StrCat("is updated: ", ToText(outcome)));
   }
   if (outcome != Outcome::kOk || it.who->label == label) return;
-  it.who->label = label;
-  Changed(c);
+  ChangeLabel(c, label);
+}
+
+void Specification::ChangeLabel(size_t c, Label label) {
+  const std::optional<Who> before = connections_[c].who;
+  connections_[c].who->label = label;
+  Changed(c, before);
 }
 
 uint64_t Specification::UpdatedFiltered(size_t shard, uint8_t ns, Filter filter,
                                         Label label) {
   uint64_t updated = 0;
   for (size_t c = 0; c < connections_.size(); ++c) {
-    Connection& it = connections_[c];
+    const Connection& it = connections_[c];
     if (!it.was_open(step_) || it.shard != shard || it.ns != ns || !it.who ||
         !Matches(filter, it.who) || it.who->label == label) {
       continue;
     }
-    it.who->label = label;
-    Changed(c);
+    ChangeLabel(c, label);
     ++updated;
   }
   return updated;

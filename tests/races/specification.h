@@ -37,13 +37,16 @@ class Specification {
  public:
   static constexpr Milliseconds kPendingTimeout = 10'000;
   static constexpr Milliseconds kRetention = 24 * 3'600'000;
+  static constexpr Milliseconds kOfferTimeout = 3'000;
   static constexpr Milliseconds kTick = 50;  // timers may be so late
 
   // The first thing that the broker did wrong; empty: nothing.
   const std::string& violation() const { return violation_; }
 
   // ---- the world ----
-  void Start(uint64_t epoch);
+  // For one connection more than `most_of_account` in one namespace the oldest
+  // is evicted; 0: there is no limit.
+  void Start(uint64_t epoch, size_t most_of_account);
   void PassTime(Milliseconds d) { now_ += d; }
   void SeeEpochs(uint64_t current, uint64_t oldest);
   // The broker is killed and comes back. `durable`: it still has its fences.
@@ -57,9 +60,19 @@ class Specification {
                Outcome outcome);
 
   // ---- connections ----
+  // A handshake with an identity is accepted, and takes a place of its account.
+  size_t TakesPlace(uint8_t ns, const Who& who);
+  void GivesUpPlace(size_t place) { places_[place].left = true; }
+  struct Arrival {
+    size_t shard = 0;
+    uint8_t ns = 0;
+    std::optional<Who> who;
+    uint64_t verified_at = 0;     // pending: when it arrived
+    std::optional<size_t> place;  // with an identity
+    bool for_services = false;    // that are attached judge it
+  };
   // It is about to be registered: with an identity admitted, else pending.
-  size_t Opening(size_t shard, uint8_t ns, std::optional<Who> who,
-                 uint64_t verified_at);
+  size_t Opening(const Arrival& arrival);
   void Bound(size_t c, const Who& who, uint64_t verified_at, bool hold,
              Outcome outcome);
   void Admitted(size_t c, Outcome outcome);
@@ -77,6 +90,18 @@ class Specification {
   void Closed(size_t c, CloseCode code, bool drains,
               std::optional<size_t> revocation);
   void Sent(size_t c, bool reply, bool too_slow);
+
+  // ---- attached services ----
+  // One asks for handshakes of the namespace, with credit for so many.
+  size_t Attaching(uint8_t ns, uint64_t credit);
+  void Attached(size_t s) { services_[s].attached = true; }
+  void Detached(size_t s) { services_[s].gone = true; }
+  void Credited(size_t s, uint64_t credit) { services_[s].credit += credit; }
+  // A handshake for services arrived, and was accepted or not.
+  void ArrivedForServices(uint8_t ns, bool accepted);
+  // It is offered the handshake, with the epoch at which that arrived.
+  void Offered(size_t s, size_t c, uint64_t epoch);
+  void Refusing(size_t s, size_t c);
 
   // ---- revocations ----
   struct Revoke {
@@ -103,6 +128,10 @@ class Specification {
   void EndStep();
   // Of all shards, since time passed.
   void TimersRan();
+  // Nothing is under way, and services have read what they were told.
+  void Settled();
+  // The same once more, so long after that that offers have run their time.
+  void SettledAgain();
   // What the broker says, and what is so.
   void Counted(const char* what, uint64_t said, uint64_t is);
   void Disagree(size_t c, const std::string& what) { FailAt(c, what); }
@@ -114,6 +143,7 @@ class Specification {
     uint8_t ns = 0;
     std::optional<Who> who;
     uint64_t verified_at = 0;
+    uint64_t arrived_at = 0;  // for services
     State state = State::kPending;
     Milliseconds opened = 0;
     std::optional<CloseCode> close_code;  // by the broker
@@ -122,6 +152,15 @@ class Specification {
     State closed_from = State::kPending;
     uint64_t closed_in_step = 0;
     uint64_t opened_in_step = 0;
+    std::optional<Who> who_before;  // the change
+    uint64_t changed_in_step = 0;
+    std::optional<size_t> place;  // once admitted
+    bool for_services = false;
+    // In the order in which they read it: one may read it late.
+    std::vector<size_t> offered_to;
+    size_t offers_settled = 0;  // so many when all was settled
+    bool may_be_refused = false;
+    bool must_be_refused = false;  // or else be bound
     int requests = 0;
     int replies = 0;
 
@@ -143,6 +182,18 @@ class Specification {
     Milliseconds expires;
     bool used = false;
   };
+  struct Place {
+    uint8_t ns;
+    uint8_t account;
+    bool evicted = false;
+    bool left = false;
+  };
+  struct Service {
+    uint8_t ns;
+    uint64_t credit;        // for more than it was offered
+    bool attached = false;  // as it knows
+    bool gone = false;
+  };
   struct Revocation {
     Revoke what;
     Milliseconds asked = 0;
@@ -152,14 +203,25 @@ class Specification {
     bool answered = false;
     uint64_t epoch = 0;
     Milliseconds answered_at = 0;
-    uint64_t closes = 0;
-    int lifts = 0;      // how often that was asked
-    bool lost = false;  // refused, or its run has ended
-    bool over = false;  // lifted, refused, or lost with a run
+    // What it closed, and when that was verified.
+    struct Close {
+      size_t connection;
+      uint64_t verified_at;
+    };
+    std::vector<Close> closes;
+    bool entered = false;  // who was spared has left, and matched again
+    int lifts = 0;         // how often that was asked
+    bool lost = false;     // refused, or its run has ended
+    bool over = false;     // lifted, refused, or lost with a run
 
     uint64_t answered_in_step = 0;
     bool written = false;
 
+    // Whether its close, once it has its epoch, spares what was verified then:
+    // a new login is welcome.
+    bool SparesLater(uint64_t verified_at) const {
+      return by_key() && what.block == 0 && verified_at >= epoch;
+    }
     bool may_scan() const { return !answered && !lost; }
 
     bool by_key() const { return what.target.kind != TargetKind::kFilter; }
@@ -176,7 +238,7 @@ class Specification {
   void FailAt(size_t c, const std::string& what);
   std::string Describe(size_t c) const;
   static bool Spares(const Revocation& r, size_t c) {
-    return r.what.spared == c;
+    return r.what.spared == c && !r.entered;
   }
   bool MustRefuse(const Revocation& r, uint8_t ns, const Who& who,
                   uint64_t verified_at) const;
@@ -184,10 +246,22 @@ class Specification {
   bool MayCloseAsRevoked(size_t c) const;
   bool MayBeThatOld(uint64_t oldest) const;
   void CheckClose(size_t c);
+  void Admit(Connection& c);
+  bool IsEvicted(const Connection& c) const {
+    return c.place && places_[*c.place].evicted;
+  }
+  bool AwaitsService(const Connection& c) const {
+    return c.for_services && c.state == State::kPending && !c.who;
+  }
+  bool HasCredit(uint8_t ns) const;
+  void CheckPlaces();
   void CheckAnswered(size_t r);
   void Become(Connection& c, State state);
-  // Its identity has changed.
-  void Changed(size_t c);
+  void ChangeLabel(size_t c, Label label);
+  // Its identity has changed from that.
+  void Changed(size_t c, const std::optional<Who>& before);
+  // It changes in this step, so that the revocation covers it from now on.
+  bool Enters(const Revocation& r, const Connection& c) const;
 
   std::string violation_;
   Milliseconds now_ = 0;
@@ -200,6 +274,9 @@ class Specification {
   std::vector<Ticket> tickets_;
   std::vector<Connection> connections_;
   std::vector<Revocation> revocations_;
+  size_t most_of_account_ = 0;
+  std::vector<Place> places_;  // in the order in which they were taken
+  std::vector<Service> services_;
 };
 
 }  // namespace broker::races

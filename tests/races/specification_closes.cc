@@ -33,9 +33,15 @@ void Specification::Revoked(size_t index, uint64_t closed, uint64_t epoch,
   r.answered_in_step = step_;
   r.written = written;
   r.epoch = epoch;
-  if (closed != r.closes) {
+  if (closed != r.closes.size()) {
     Fail(absl::StrCat("r", index, " says that it closed ", closed,
-                      " connections, and it closed ", r.closes));
+                      " connections, and it closed ", r.closes.size()));
+  }
+  for (const auto& [c, verified_at] : r.closes) {
+    if (r.SparesLater(verified_at)) {
+      FailAt(c, absl::StrCat("was verified after r", index,
+                             ", and is closed by it"));
+    }
   }
   if (r.what.fence ? epoch <= r.epoch_before : epoch < r.epoch_before) {
     Fail(absl::StrCat("r", index, " has an epoch from before it was asked"));
@@ -47,6 +53,7 @@ void Specification::CheckAnswered(size_t index) {
   const Revocation& r = revocations_[index];
   for (const size_t c : r.covered) {
     const Connection& it = connections_[c];
+    if (r.SparesLater(it.verified_at)) continue;  // bound again meanwhile
     if (it.open()) {
       FailAt(c, absl::StrCat("was there before r", index, ", and is open"));
     } else if (it.state == State::kClosing && !r.what.drains && !it.cut) {
@@ -58,7 +65,7 @@ void Specification::CheckAnswered(size_t index) {
 void Specification::RevokeRefused(size_t index) {
   Revocation& r = revocations_[index];
   r.over = r.lost = true;
-  if (r.closes != 0) {
+  if (!r.closes.empty()) {
     Fail(absl::StrCat("r", index, " was refused, and closed connections"));
   }
 }
@@ -129,7 +136,7 @@ void Specification::Closed(size_t c, CloseCode code, bool drains,
   Become(it, State::kClosing);
   closed_.push_back(c);
   if (revocation && code == CloseCode::kRevoked) {
-    ++revocations_[*revocation].closes;
+    revocations_[*revocation].closes.push_back({c, it.verified_at});
   }
   if (code == CloseCode::kRemoved) ++removals_;
 }
@@ -158,8 +165,8 @@ bool Specification::MayCloseAsRevoked(size_t c) const {
       const bool refuses =
           !r.answered || it.verified_at < r.epoch || r.MayBlock(now_);
       if (opened_now && refuses) return true;
-    } else if (r.MayBlock(now_)) {
-      return true;  // opened, or updated into it
+    } else if ((opened_now || Enters(r, it)) && r.MayBlock(now_)) {
+      return true;
     }
   }
   return false;
@@ -175,7 +182,8 @@ void Specification::CheckClose(size_t c) {
       return;
     case CloseCode::kNotAdmitted:
       if (it.closed_from != State::kPending ||
-          now_ < it.opened + kPendingTimeout) {
+          (now_ < it.opened + kPendingTimeout &&
+           (it.who || !it.may_be_refused))) {
         FailAt(c, "is closed as not admitted, and is, or has time left");
       }
       return;
@@ -184,6 +192,9 @@ void Specification::CheckClose(size_t c) {
       return;
     case CloseCode::kRemoved:
       return;  // see removals_
+    case CloseCode::kConnectionLimit:
+      if (!IsEvicted(it)) FailAt(c, "is evicted, and is not the oldest");
+      return;
     default:
       FailAt(c,
              absl::StrCat("is closed with ", static_cast<int>(*it.close_code)));
@@ -214,6 +225,9 @@ void Specification::EndStep() {
   for (size_t c = 0; c < connections_.size(); ++c) {
     const Connection& it = connections_[c];
     if (!it.open()) continue;
+    if (it.opened_in_step == step_ && IsEvicted(it)) {
+      FailAt(c, "opens, and another has its place");
+    }
     // What the client asked is answered once it is admitted, not before.
     const int expected = it.state == State::kAdmitted ? it.requests : 0;
     if (it.replies != expected) {

@@ -1,8 +1,10 @@
 """Revocations with a state directory: on disk when they are answered, and in force after a crash."""
 
+import contextlib
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 
 import grpc
@@ -177,6 +179,28 @@ def test_a_damaged_journal_is_refused_and_can_be_moved_away(run, state):
     second = run()
     with fails("FAILED_PRECONDITION", "EPOCH_TOO_OLD"):
         second.ticket("a1", epoch=before)
+
+
+def change(state, *statements):
+    """What another program does to the file, as a repair that drops rows."""
+    with contextlib.closing(sqlite3.connect(state / "journal.db", isolation_level=None)) as journal:
+        for statement in statements:
+            journal.execute(statement)
+
+
+def test_a_journal_that_lacks_fences_is_refused(run, state):
+    first = run()
+    for account in ("a1", "a2", "a3"):
+        close_account(first, account)
+    assert first.stop() == 0
+    change(state, "CREATE TABLE kept AS SELECT * FROM fences", "DELETE FROM fences WHERE key = 'a2'")
+    code, text = refusal(state)
+    assert code == 1
+    assert str(state / "journal.db") in text and "1 of the 3 fences in it are missing" in text
+    assert "To start without it" in text
+
+    change(state, "INSERT OR IGNORE INTO fences SELECT * FROM kept")
+    assert len(revocations(run())) == 3
 
 
 def test_two_brokers_cannot_share_a_state_directory(run, state):
