@@ -37,7 +37,8 @@ absl::StatusOr<AttachSpec> ReadSpec(Hub& hub, const Caller& caller,
   }
   BROKER_ASSIGN_OR_RETURN(spec.events, ReadOptionalSelector(start));
   if (spec.events != nullptr) {
-    spec.events = Predicate::Both(caller.filter(), spec.events);
+    spec.within = caller.filter();
+    spec.events = Predicate::Both(spec.within, spec.events);
   }
   if (spec.handshakes || spec.events != nullptr) return spec;
   return InvalidField("start",
@@ -247,7 +248,7 @@ class Stream final
 
   Hub& hub_;
   const Access& access_;
-  const CallerPtr caller_;
+  CallerPtr caller_;
   RpcStats& stats_;
   v1::AttachRequest request_;
   v1::AttachResponse response_;

@@ -151,7 +151,7 @@ class Stream final : public grpc::ServerWriteReactor<Response> {
   }
 
   const Access& access_;
-  const CallerPtr caller_;
+  CallerPtr caller_;
   RpcStats& stats_;
   const std::string run_;
   std::string binding_;

@@ -49,39 +49,33 @@ Ending Ending::ByBroker(CloseCode code, absl::string_view reason) {
           std::string(reason.empty() ? CloseReason(code) : reason)};
 }
 
-bool AttachFeed::Ready() const {
-  if (end_) return true;
+bool AttachFeed::HasNext() const {
   if (!started_) return false;
   return !start_told_ || !offers_.empty() ||
          (!events_.empty() && event_credit_ > 0);
 }
 
-absl::AnyInvocable<void()> AttachFeed::TakeReady() {
-  if (!Ready()) return nullptr;
-  return std::exchange(ready_, nullptr);
-}
-
 void AttachFeed::Start() {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
     started_ = true;
-    ready = TakeReady();
+    ready = gate_.Wake(HasNext());
   }
   if (ready) ready();
 }
 
 void AttachFeed::Offer(uint64_t offer_id, WaitingHandshakePtr handshake) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
+    if (gate_.closed()) return;
     Item item;
     item.kind = Item::Kind::kOffer;
     item.offer_id = offer_id;
     item.handshake = std::move(handshake);
     offers_.push_back(std::move(item));
-    ready = TakeReady();
+    ready = gate_.Wake(HasNext());
   }
   if (ready) ready();
 }
@@ -108,85 +102,80 @@ void AttachFeed::Tell(const ConnectionInfo* before,
       spec_.events->Matches(info) ||
       (event.kind == Item::Kind::kUpdated && spec_.events->Matches(*before));
   if (!wanted) return;
-  event.info = after != nullptr
-                   ? after
-                   : std::make_shared<const ConnectionInfo>(*before);
+  // What it has become is not for a service that may not see it.
+  const bool shown = after != nullptr &&
+                     (spec_.within == nullptr || spec_.within->Matches(*after));
+  event.info = shown ? after : std::make_shared<const ConnectionInfo>(*before);
   Push(std::move(event));
 }
 
 void AttachFeed::Push(Item event) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
+    if (gate_.closed()) return;
     events_.push_back(std::move(event));
     if (events_.size() > kMaxUnread) {
-      end_ = WithReason(
+      gate_.End(WithReason(
           absl::AbortedError(absl::StrCat(
               "the service is ", kMaxUnread,
               " events behind: attach again, and start from WatchConnections")),
-          "EVENTS_LOST");
+          "EVENTS_LOST"));
     }
-    ready = TakeReady();
+    ready = gate_.Wake(HasNext());
   }
   if (ready) ready();
 }
 
 void AttachFeed::Fail(absl::Status status) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
-    end_ = std::move(status);
-    ready = TakeReady();
+    if (gate_.closed()) return;
+    gate_.End(std::move(status));
+    ready = gate_.Wake(HasNext());
   }
   if (ready) ready();
 }
 
 void AttachFeed::AddEventCredit(uint64_t credit) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
     event_credit_ += std::min(credit, kMaxCredit - event_credit_);
-    ready = TakeReady();
+    ready = gate_.Wake(HasNext());
   }
   if (ready) ready();
 }
 
 void AttachFeed::Cancel() {
-  absl::AnyInvocable<void()> dropped;
+  ReaderGate::Ready dropped;
   std::deque<Item> offers, events;
   MutexLock lock(mu_);
-  cancelled_ = true;
+  dropped = gate_.Cancel();
   offers.swap(offers_);
   events.swap(events_);
-  dropped = std::exchange(ready_, nullptr);
 }
 
 bool AttachFeed::cancelled() const {
   MutexLock lock(mu_);
-  return cancelled_ || end_.has_value();
+  return gate_.closed();
 }
 
 void AttachFeed::NotifyWhenReady(absl::AnyInvocable<void()> ready) {
+  ReaderGate::Ready now;
   {
     MutexLock lock(mu_);
-    if (cancelled_) return;
-    if (!Ready()) {
-      ready_ = std::move(ready);
-      return;
-    }
+    now = gate_.Wait(ready, HasNext());
   }
-  ready();
+  if (now) now();
 }
 
 AttachFeed::Next AttachFeed::TakeNext() {
   Next next;
   MutexLock lock(mu_);
-  if (end_) {
-    next.end = end_;
-    return next;
-  }
+  next.end = gate_.end();
+  if (next.end) return next;
   if (!started_) return next;
   if (!std::exchange(start_told_, true)) {
     next.item = Item();

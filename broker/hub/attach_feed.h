@@ -20,6 +20,7 @@
 #include "broker/core/mutex.h"
 #include "broker/filter/predicate.h"
 #include "broker/hub/handshake.h"
+#include "broker/hub/reader_gate.h"
 #include "broker/session/close_code.h"
 
 namespace broker {
@@ -65,6 +66,8 @@ struct AttachSpec {
   std::string ns;
   bool handshakes = false;
   PredicatePtr events;  // of the connections that match; null: of none
+  // Part of `events`: what the service may not see outside of. May be null.
+  PredicatePtr within;
 };
 
 class AttachFeed {
@@ -122,20 +125,17 @@ class AttachFeed {
   Next TakeNext();
 
  private:
-  bool Ready() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::AnyInvocable<void()> TakeReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Push(Item event);
 
   const AttachSpec spec_;
   mutable Mutex mu_;
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  ReaderGate gate_ ABSL_GUARDED_BY(mu_);
   bool started_ ABSL_GUARDED_BY(mu_) = false;
   bool start_told_ ABSL_GUARDED_BY(mu_) = false;
   std::deque<Item> offers_ ABSL_GUARDED_BY(mu_);
   std::deque<Item> events_ ABSL_GUARDED_BY(mu_);
   uint64_t event_credit_ ABSL_GUARDED_BY(mu_) = 0;
-  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);
-  absl::AnyInvocable<void()> ready_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace broker

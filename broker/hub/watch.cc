@@ -10,101 +10,92 @@ namespace broker {
 
 // ---- the reader's end -----------------------------------------------------
 
-absl::AnyInvocable<void()> WatchFeed::TakeReady() {
-  if (!Ready()) return nullptr;
-  return std::exchange(ready_, nullptr);
-}
-
 void WatchFeed::PushSnapshot(size_t shard, uint64_t position,
                              const std::vector<ConnectionInfoPtr>& infos) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
+    if (gate_.closed()) return;
     positions_[shard] = position;
     for (const ConnectionInfoPtr& info : infos) {
       events_.push_back({WatchEvent::Kind::kAdded, info, 0, shard, {}});
     }
-    ready = TakeReady();
+    ready = gate_.Wake(!events_.empty());
   }
   if (ready) ready();
 }
 
 void WatchFeed::Push(WatchEvent event) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
+    if (gate_.closed()) return;
     if (++live_ > kMaxUnread) {
       held_.clear();
-      end_ = WithReason(
+      gate_.End(WithReason(
           absl::AbortedError(absl::StrCat(
               "the reader is ", kMaxUnread,
               " events behind: start again, with the last resume_token or "
               "without")),
-          "WATCH_TOO_SLOW");
+          "WATCH_TOO_SLOW"));
     } else {
       (in_snapshot_ ? held_ : events_).push_back(std::move(event));
     }
-    ready = TakeReady();
+    ready = gate_.Wake(!events_.empty());
   }
   if (ready) ready();
 }
 
 void WatchFeed::EndSnapshot() {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
+    if (gate_.closed()) return;
     in_snapshot_ = false;
     events_.push_back({WatchEvent::Kind::kSnapshotEnd, nullptr, 0, 0, {}});
     std::move(held_.begin(), held_.end(), std::back_inserter(events_));
     held_.clear();
-    ready = TakeReady();
+    ready = gate_.Wake(!events_.empty());
   }
   if (ready) ready();
 }
 
 void WatchFeed::Fail(absl::Status status) {
-  absl::AnyInvocable<void()> ready;
+  ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    if (cancelled_ || end_) return;
-    end_ = std::move(status);
-    ready = TakeReady();
+    if (gate_.closed()) return;
+    gate_.End(std::move(status));
+    ready = gate_.Wake(!events_.empty());
   }
   if (ready) ready();
 }
 
 void WatchFeed::Cancel() {
-  absl::AnyInvocable<void()> dropped;
+  ReaderGate::Ready dropped;
   MutexLock lock(mu_);
-  cancelled_ = true;
+  dropped = gate_.Cancel();
   events_.clear();
   held_.clear();
-  dropped = std::exchange(ready_, nullptr);
 }
 
 bool WatchFeed::cancelled() const {
   MutexLock lock(mu_);
-  return cancelled_ || end_.has_value();
+  return gate_.closed();
 }
 
 void WatchFeed::NotifyWhenReady(absl::AnyInvocable<void()> ready) {
+  ReaderGate::Ready now;
   {
     MutexLock lock(mu_);
-    if (cancelled_) return;
-    if (!Ready()) {
-      ready_ = std::move(ready);
-      return;
-    }
+    now = gate_.Wait(ready, !events_.empty());
   }
-  ready();
+  if (now) now();
 }
 
 WatchFeed::Item WatchFeed::Next() {
   MutexLock lock(mu_);
-  if (events_.empty()) return {std::nullopt, {}, end_};
+  if (events_.empty()) return {std::nullopt, {}, gate_.end()};
   Item item{std::move(events_.front()), {}, std::nullopt};
   events_.pop_front();
   if (item.event->position) {

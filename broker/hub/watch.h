@@ -16,6 +16,7 @@
 #include "broker/core/identity.h"
 #include "broker/core/mutex.h"
 #include "broker/filter/predicate.h"
+#include "broker/hub/reader_gate.h"
 #include "broker/registry/registry.h"
 
 namespace broker {
@@ -87,21 +88,14 @@ class WatchFeed {
   Item Next();
 
  private:
-  bool Ready() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return !events_.empty() || end_.has_value();
-  }
-  absl::AnyInvocable<void()> TakeReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-
   const WatchSpec spec_;
   mutable Mutex mu_;
   bool in_snapshot_ ABSL_GUARDED_BY(mu_);
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  ReaderGate gate_ ABSL_GUARDED_BY(mu_);
   std::deque<WatchEvent> events_ ABSL_GUARDED_BY(mu_);
   std::deque<WatchEvent> held_ ABSL_GUARDED_BY(mu_);  // live, during snapshot
   size_t live_ ABSL_GUARDED_BY(mu_) = 0;  // of both, those not in the snapshot
   std::vector<uint64_t> positions_ ABSL_GUARDED_BY(mu_);
-  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);
-  absl::AnyInvocable<void()> ready_ ABSL_GUARDED_BY(mu_);
 };
 
 // Confined to its shard's thread.

@@ -122,14 +122,14 @@ absl::StatusOr<CallerPtr> Access::Renew(const CallerPtr& caller) const {
   return NotExpired(std::move(now));
 }
 
-absl::Status Access::CheckUnchanged(const CallerPtr& caller,
-                                    const Rule& rule) const {
-  BROKER_ASSIGN_OR_RETURN(const CallerPtr now, Renew(caller));
+absl::Status Access::CheckUnchanged(CallerPtr& caller, const Rule& rule) const {
+  BROKER_ASSIGN_OR_RETURN(CallerPtr now, Renew(caller));
   if (now == caller) return absl::OkStatus();
   BROKER_RETURN_IF_ERROR(now->CheckRole(rule));
   if (now->namespaces() == caller->namespaces() &&
       Predicate::Both(now->filter(), nullptr)->fingerprint() ==
           Predicate::Both(caller->filter(), nullptr)->fingerprint()) {
+    caller = std::move(now);
     return absl::OkStatus();
   }
   return WithReason(

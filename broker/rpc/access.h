@@ -39,8 +39,9 @@ class Access {
   // its expiry. Costs little while nothing has changed.
   absl::StatusOr<CallerPtr> Renew(const CallerPtr& caller) const;
   // For a stream whose caller's rights were settled when it began: ABORTED when
-  // what the caller reaches is another now.
-  absl::Status CheckUnchanged(const CallerPtr& caller, const Rule& rule) const;
+  // what the caller reaches is another now. Else `caller` is the one of now, so
+  // that a reload is looked into once.
+  absl::Status CheckUnchanged(CallerPtr& caller, const Rule& rule) const;
 
  private:
   CallersPtr callers() const;

@@ -315,8 +315,8 @@ TEST_F(AttachTest, ADrainIsToldToTheEnd) {
   Gone(c);
   EXPECT_TRUE(drained);
   EXPECT_TRUE(absl::IsUnavailable(*feed->TakeNext().end));
-  const auto late =
-      std::make_shared<AttachFeed>(AttachSpec{"default", true, nullptr});
+  const auto late = std::make_shared<AttachFeed>(
+      AttachSpec{"default", true, nullptr, nullptr});
   hub_->Attach(late, 1);
   EXPECT_TRUE(absl::IsUnavailable(*late->TakeNext().end));
 }
@@ -341,8 +341,8 @@ TEST_F(AttachTest, EventsWaitForCreditAndNotForever) {
 
 TEST_F(AttachTest, WhoLeavesBeforeItIsAttachedIsNobody) {
   Begin();
-  const auto feed =
-      std::make_shared<AttachFeed>(AttachSpec{"default", true, nullptr});
+  const auto feed = std::make_shared<AttachFeed>(
+      AttachSpec{"default", true, nullptr, nullptr});
   hub_->Attach(feed, 5);
   feed->Cancel();
   hub_->Detach(feed);

@@ -1,5 +1,7 @@
 """What a caller reaches: its namespaces, and what its filter matches there."""
 
+import signal
+
 import pytest
 from harness.broker import identity
 from harness.callers import caller, configured, key_of
@@ -253,6 +255,12 @@ def test_attached_it_hears_of_what_the_filter_matches_and_judges_nobody(broker, 
         broker.join("a1", labels=OTHER)
         inside = broker.join("a2", labels=ACME)
         assert next(stream).connection_admitted.connection.connection_id == inside.id
+        # What it becomes outside of the filter is not shown.
+        change = pb.UpdateConnectionRequest(connection_id=inside.id)
+        change.update_mask.paths.append("labels")
+        change.identity.labels.update(OTHER)
+        broker.client.update_connection(change)
+        assert dict(next(stream).connection_updated.connection.identity.labels) == ACME
     with fails("PERMISSION_DENIED", "OUT_OF_REACH"), acme.attach(
             attach_pb2.AttachStart(handshakes=True, credit=credit)) as stream:
         next(stream)
@@ -266,3 +274,23 @@ def test_a_watch_of_another_namespace_is_denied_and_audited(broker, acme, blue):
         next(watch)
     denied = broker.wait_for_log("audit")
     assert (denied["caller"], denied["method"], denied["outcome"]) == ("blue", "WatchConnections", "PERMISSION_DENIED")
+
+
+def test_streams_end_when_their_caller_reaches_something_else(broker, acme, blue):
+    watches = [client.watch_connections(pb.WatchConnectionsRequest(namespace=namespace, match_all=True))
+               for client, namespace in ((acme, "default"), (blue, "blue"))]
+    for watch in watches:
+        assert next(watch).WhichOneof("event") == "snapshot_end"
+    roles = ("BIND", "REVOKE", "SEND", "READ", "LISTEN", "ADMIN")
+    broker.write_config(configured(
+        caller("root", "ADMIN"), caller("acme", *roles, filter='labels.tenant = "other"'),
+        caller("blue", *roles, namespaces=["blue"]), endpoints=ENDPOINTS))
+    broker.signal(signal.SIGHUP)
+    broker.wait_for_log("reloaded")
+    # Each is looked at with its next event.
+    broker.join("a1", labels=ACME)
+    with fails("ABORTED", "CALLER_CHANGED"):
+        next(watches[0])
+    for account in ("a2", "a3"):
+        broker.join(account, namespace="blue", path="/blue")
+        assert next(watches[1]).WhichOneof("event") is not None
