@@ -134,6 +134,13 @@ class HubFixture : public ::testing::Test {
     return Await<RevokeResult>(
         [&](auto done) { hub_->Revoke(std::move(command), std::move(done)); });
   }
+  // The status of a handshake with the ticket, which is then not opened.
+  int Knock(const std::string& ticket) {
+    HandshakeFacts facts;
+    facts.path = "/ws";
+    facts.ticket = ticket;
+    return hub_->shards()[0]->CheckHandshake(facts).http_status;
+  }
   RevokeCommand ByKey(RevocationTarget::Kind kind, const std::string& key) {
     RevokeCommand command;
     command.target.kind = kind;

@@ -10,15 +10,7 @@ namespace {
 
 using Kind = RevocationTarget::Kind;
 
-class RevocationTest : public HubFixture {
- protected:
-  int Knock(const std::string& ticket) {
-    HandshakeFacts facts;
-    facts.path = "/ws";
-    facts.ticket = ticket;
-    return hub_->shards()[0]->CheckHandshake(facts).http_status;
-  }
-};
+class RevocationTest : public HubFixture {};
 
 TEST_F(RevocationTest, AccountClosesAllCredentialsAndOnlyItReachesDaemons) {
   Start();

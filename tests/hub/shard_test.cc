@@ -12,7 +12,22 @@ namespace {
 
 using Kind = RevocationTarget::Kind;
 
-class ShardTest : public HubFixture {};
+class ShardTest : public HubFixture {
+ protected:
+  // A connection whose identity expires then.
+  Connected ConnectUntil(absl::Time expires) {
+    const Connected c = Connect(0);
+    IdentityFields identity = Who("a/s")->fields();
+    identity.expires_at = expires;
+    BindCommand command;
+    command.id = c.id;
+    command.identity = Identity::Make(identity);
+    EXPECT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
+                  hub_->Bind(command, std::move(done));
+                }).ok());
+    return c;
+  }
+};
 
 TEST_F(ShardTest, ATicketAdmitsOnce) {
   Start();
@@ -153,15 +168,7 @@ TEST_F(ShardTest, AHeldConnectionIsRevocable) {
 
 TEST_F(ShardTest, AnExpiredIdentityCloses4005) {
   Start();
-  const Connected c = Connect(0);
-  IdentityFields identity = Who("a/s")->fields();
-  identity.expires_at = clock_.Now() + absl::Hours(30);
-  BindCommand command;
-  command.id = c.id;
-  command.identity = Identity::Make(identity);
-  ASSERT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
-                hub_->Bind(command, std::move(done));
-              }).ok());
+  const Connected c = ConnectUntil(clock_.Now() + absl::Hours(30));
   for (int hour = 0; hour < 29; ++hour) Pass(absl::Hours(1));
   EXPECT_FALSE(SocketOf(c).closed);
   Pass(absl::Hours(1) + absl::Seconds(1));
@@ -170,15 +177,7 @@ TEST_F(ShardTest, AnExpiredIdentityCloses4005) {
 
 TEST_F(ShardTest, AnIdentityExpiresWithinAMinuteOfAClockThatIsSet) {
   Start();
-  const Connected c = Connect(0);
-  IdentityFields identity = Who("a/s")->fields();
-  identity.expires_at = clock_.Now() + absl::Hours(30);
-  BindCommand command;
-  command.id = c.id;
-  command.identity = Identity::Make(identity);
-  ASSERT_TRUE(Await<ConnectionInfoPtr>([&](auto done) {
-                hub_->Bind(command, std::move(done));
-              }).ok());
+  const Connected c = ConnectUntil(clock_.Now() + absl::Hours(30));
   clock_.SetWall(clock_.Now() - absl::Hours(1));
   Pass(absl::Hours(30));
   EXPECT_FALSE(SocketOf(c).closed);

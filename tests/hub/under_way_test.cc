@@ -17,12 +17,6 @@ using Kind = RevocationTarget::Kind;
 // before its part of the close.
 class UnderWayTest : public HubFixture {
  protected:
-  int Knock(const std::string& ticket) {
-    HandshakeFacts facts;
-    facts.path = "/ws";
-    facts.ticket = ticket;
-    return hub_->shards()[0]->CheckHandshake(facts).http_status;
-  }
   // The close is recorded, and no shard has heard of it.
   void BeginClose(RevokeCommand command) {
     hub_->Revoke(std::move(command),

@@ -86,16 +86,16 @@ TEST_F(WsDoorsTest, AMessageThatNeverEndsIsNotWaitedFor) {
   first[0] = static_cast<char>(first[0] & 0x7f);  // no FIN
   fragments.SendRaw(first);
   half_a_frame.SendRaw(whole.substr(0, whole.size() - 1));
-  // Always in the middle of a message, and always of another one.
+  // Always in the middle of a message, and always of another one: the answer
+  // to one says that the next has begun.
+  const std::string request = WsClient::Encode(
+      WsClient::kText, R"({"jsonrpc":"2.0","method":"m","id":1})");
   std::atomic<bool> done{false};
   std::thread sender([&] {
-    const std::string ping = WsClient::Encode(WsClient::kPong, "x");
-    const std::string message =
-        WsClient::Encode(WsClient::kText, R"({"jsonrpc":"2.0","method":"m"})");
-    steady.SendRaw(message.substr(0, 5));
+    steady.SendRaw(request.substr(0, 5));
     while (!done) {
-      steady.SendRaw(message.substr(5) + message.substr(0, 5));
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      steady.SendRaw(request.substr(5) + request.substr(0, 5));
+      ASSERT_TRUE(steady.Read().has_value());
     }
   });
   EXPECT_EQ(fragments.WaitClosed().code, 1008);

@@ -44,8 +44,8 @@ def tls_from_files(
     return grpc.ssl_channel_credentials(ca_pem, key_pem, certificate_pem)
 
 
-class ConnectionWatch:
-    """The responses of WatchConnections: iterate over it.
+class _Responses:
+    """What the broker says on a stream: iterate over it.
 
     It ends with BrokerError when the broker ends it with an error, and silently
     after `cancel`, which any thread may call. A `with` block cancels at its end.
@@ -55,10 +55,10 @@ class ConnectionWatch:
         self._call = call
         self._cancelled = False
 
-    def __iter__(self) -> Iterator[pb.WatchConnectionsResponse]:
+    def __iter__(self):
         return self
 
-    def __next__(self) -> pb.WatchConnectionsResponse:
+    def __next__(self):
         try:
             return next(self._call)
         except grpc.RpcError as error:
@@ -66,7 +66,7 @@ class ConnectionWatch:
                 raise StopIteration from None
             raise _error.from_rpc_error(error) from error
 
-    def __enter__(self) -> "ConnectionWatch":
+    def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:
@@ -77,18 +77,21 @@ class ConnectionWatch:
         self._call.cancel()
 
 
-class AttachStream:
-    """A service's side of Attach: iterate over it for what the broker tells.
+class ConnectionWatch(_Responses):
+    """The responses of WatchConnections."""
 
-    It ends with BrokerError when the broker ends it, and silently after
-    `cancel`. Every method may be called by any thread. A `with` block cancels at
-    its end.
+
+class AttachStream(_Responses):
+    """A service's side of Attach: what the broker tells, and what it is told.
+
+    Every method may be called by any thread.
     """
 
-    def __init__(self):
-        self._requests = queue.SimpleQueue()
-        self._call = None
-        self._cancelled = False
+    def __init__(self, call, requests):
+        super().__init__(call)
+        self._requests = requests
+        # gRPC waits for the next request until there are no more.
+        call.add_callback(lambda: requests.put(None))
 
     def credit(self, *, handshakes: int = 0, events: int = 0) -> None:
         """Lets the broker tell so much more."""
@@ -99,28 +102,6 @@ class AttachStream:
         """Refuses a client that was offered. To admit it: `Client.add_connection`."""
         self._requests.put(attach_pb2.AttachRequest(
             refuse_handshake=attach_pb2.RefuseHandshake(offer_id=offer_id, reason=reason)))
-
-    def __iter__(self) -> Iterator[attach_pb2.AttachResponse]:
-        return self
-
-    def __next__(self) -> attach_pb2.AttachResponse:
-        try:
-            return next(self._call)
-        except grpc.RpcError as error:
-            if self._cancelled:
-                raise StopIteration from None
-            raise _error.from_rpc_error(error) from error
-
-    def __enter__(self) -> "AttachStream":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.cancel()
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self._call.cancel()
-        self._requests.put(None)
 
 
 class Client:
@@ -238,10 +219,9 @@ class Client:
 
     def attach(self, start: attach_pb2.AttachStart, *, timeout: Optional[float] = None) -> AttachStream:
         """Attaches a service. A timeout, when given, ends the whole stream."""
-        stream = AttachStream()
-        stream._requests.put(attach_pb2.AttachRequest(start=start))
-        stream._call = self._start(self._stub.Attach, iter(stream._requests.get, None), timeout)
-        return stream
+        requests = queue.SimpleQueue()
+        requests.put(attach_pb2.AttachRequest(start=start))
+        return AttachStream(self._start(self._stub.Attach, iter(requests.get, None), timeout), requests)
 
     def add_connection(
         self, request: pb.AddConnectionRequest, *, timeout: Optional[float] = None
