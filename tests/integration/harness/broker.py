@@ -23,7 +23,10 @@ PATIENCE = 15.0
 
 
 def wait_until(condition, what, timeout=PATIENCE):
-    """Returns what `condition()` returns, once that is true."""
+    """Returns what `condition()` returns, once that is true.
+
+    It asks again and again: for metrics, listings and /proc, which tell nobody when they change.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
