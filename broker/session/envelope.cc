@@ -4,9 +4,12 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "broker/core/status.h"
+#include "broker/core/status_macros.h"
 #include "broker/session/json_reader.h"
 
 namespace broker {
@@ -32,7 +35,10 @@ struct Members final : internal::JsonVisitor {
   bool result = false;
   std::optional<JsonType> id, method, params, error, code, message;
   std::string id_json;
+  std::string id_string;
   std::string method_name;
+  std::string traceparent;
+  absl::string_view params_json, outcome_json;
 
   void OnText(JsonType type) override { text = type; }
 
@@ -43,6 +49,7 @@ struct Members final : internal::JsonVisitor {
     } else if (key == "id") {
       id = type;
       id_json = std::string(raw);
+      id_string = string;
     } else if (key == "method") {
       method = type;
       method_name = string;
@@ -50,8 +57,19 @@ struct Members final : internal::JsonVisitor {
       params = type;
     } else if (key == "result") {
       result = true;
+      outcome_json = raw;
     } else if (key == "error") {
       error = type;
+    } else if (key == "traceparent" && IsTraceparent(string)) {
+      traceparent = string;
+    }
+  }
+
+  void OnMemberEnd(absl::string_view key, absl::string_view raw) override {
+    if (key == "params") {
+      params_json = raw;
+    } else if (key == "result" || key == "error") {
+      outcome_json = raw;
     }
   }
 
@@ -137,8 +155,49 @@ struct TypeOfText final : internal::JsonVisitor {
   void OnText(JsonType t) override { type = t; }
   void OnMember(absl::string_view, JsonType, absl::string_view,
                 const std::string&) override {}
+  void OnMemberEnd(absl::string_view, absl::string_view) override {}
   void OnInnerMember(absl::string_view, absl::string_view, JsonType) override {}
 };
+
+// Told of what makes an error object of one.
+struct ErrorMembers final : internal::JsonVisitor {
+  JsonType type = JsonType::kNull;
+  std::optional<JsonType> code, message;
+  void OnText(JsonType t) override { type = t; }
+  void OnMember(absl::string_view key, JsonType t, absl::string_view,
+                const std::string&) override {
+    if (key == "code") code = t;
+    if (key == "message") message = t;
+  }
+  void OnMemberEnd(absl::string_view, absl::string_view) override {}
+  void OnInnerMember(absl::string_view, absl::string_view, JsonType) override {}
+};
+
+struct CancelledId final : internal::JsonVisitor {
+  absl::string_view request_id, id;
+  void OnText(JsonType) override {}
+  void OnMember(absl::string_view key, JsonType, absl::string_view raw,
+                const std::string&) override {
+    if (key == "request_id") request_id = raw;
+    if (key == "id") id = raw;
+  }
+  void OnMemberEnd(absl::string_view, absl::string_view) override {}
+  void OnInnerMember(absl::string_view, absl::string_view, JsonType) override {}
+};
+
+// A JSON value with `around` levels around it.
+absl::Status ValidateValue(absl::string_view json, int around) {
+  TypeOfText text;
+  const JsonFault fault =
+      internal::ReadJson(json, kMaxJsonDepth - around, text);
+  if (fault == JsonFault::kNone) return absl::OkStatus();
+  return InvalidField(
+      "", absl::StrCat("must be one JSON value: ",
+                       fault == JsonFault::kTooDeep
+                           ? absl::StrCat("nested deeper than ",
+                                          kMaxJsonDepth - around, " levels")
+                           : std::string(Reason(fault))));
+}
 
 }  // namespace
 
@@ -163,16 +222,101 @@ EnvelopeResult ParseEnvelope(absl::string_view text) {
                                   : "null";
     return result;
   }
-  result.envelope.id_json = std::move(members.id_json);
-  result.envelope.method = std::move(members.method_name);
+  Envelope& envelope = result.envelope;
+  envelope.id_json = std::move(members.id_json);
+  envelope.method = std::move(members.method_name);
+  envelope.params_json = members.params_json;
+  envelope.outcome_json = members.outcome_json;
+  envelope.traceparent = std::move(members.traceparent);
+  if (envelope.kind == EnvelopeKind::kResponse ||
+      envelope.kind == EnvelopeKind::kErrorResponse) {
+    envelope.reply_to = std::move(members.id_string);
+  }
   return result;
 }
 
-std::string MakeErrorReply(absl::string_view id_json, int code,
-                           absl::string_view message) {
-  return absl::StrCat(R"({"jsonrpc":"2.0","id":)", id_json,
-                      R"(,"error":{"code":)", code, R"(,"message":)",
-                      Quote(message), "}}");
+bool IsTraceparent(absl::string_view text) {
+  // version "-" trace-id "-" parent-id "-" flags, in small hexadecimal digits.
+  constexpr size_t kSize = 55;
+  if (text.size() != kSize) return false;
+  for (size_t i = 0; i < kSize; ++i) {
+    const bool dash = i == 2 || i == 35 || i == 52;
+    const bool hex = absl::ascii_isdigit(static_cast<unsigned char>(text[i])) ||
+                     (text[i] >= 'a' && text[i] <= 'f');
+    if (dash ? text[i] != '-' : !hex) return false;
+  }
+  const auto all_zero = [&](size_t from, size_t size) {
+    return text.substr(from, size).find_first_not_of('0') ==
+           absl::string_view::npos;
+  };
+  return text.substr(0, 2) != "ff" && !all_zero(3, 32) && !all_zero(36, 16);
+}
+
+absl::string_view FindCancelledId(absl::string_view params_json) {
+  CancelledId found;
+  if (internal::ReadJson(params_json, kMaxJsonDepth, found) !=
+      JsonFault::kNone) {
+    return {};
+  }
+  return found.request_id.empty() ? found.id : found.request_id;
+}
+
+std::string MakeErrorReply(absl::string_view id_json, int64_t code,
+                           absl::string_view message,
+                           absl::string_view data_json) {
+  return MakeReply(id_json, "error", MakeError(code, message, data_json));
+}
+
+std::string MakeReply(absl::string_view id_json, absl::string_view member,
+                      absl::string_view json) {
+  return absl::StrCat(R"({"jsonrpc":"2.0","id":)", id_json, ",\"", member,
+                      "\":", json, "}");
+}
+
+std::string MakeError(int64_t code, absl::string_view message,
+                      absl::string_view data_json) {
+  return absl::StrCat(R"({"code":)", code, R"(,"message":)", Quote(message),
+                      data_json.empty() ? "" : R"(,"data":)", data_json, "}");
+}
+
+std::string MakeRequest(uint64_t number, absl::string_view method,
+                        absl::string_view params_json) {
+  return absl::StrCat(R"({"jsonrpc":"2.0","id":"s)", number, R"(","method":)",
+                      Quote(method),
+                      params_json.empty() ? "" : R"(,"params":)", params_json,
+                      "}");
+}
+
+uint64_t ReadRequestNumber(absl::string_view id) {
+  uint64_t number = 0;
+  if (id.size() < 2 || id[0] != 's' ||
+      !absl::ascii_isdigit(static_cast<unsigned char>(id[1])) ||
+      !absl::SimpleAtoi(id.substr(1), &number)) {
+    return 0;
+  }
+  // Only as the broker writes it.
+  return absl::StrCat("s", number) == id ? number : 0;
+}
+
+absl::Status ValidateResult(absl::string_view json) {
+  return ValidateValue(json, 1);
+}
+
+absl::Status ValidateErrorData(absl::string_view json) {
+  return ValidateValue(json, 2);
+}
+
+absl::Status ValidateError(absl::string_view json) {
+  BROKER_RETURN_IF_ERROR(ValidateValue(json, 1));
+  ErrorMembers members;
+  internal::ReadJson(json, kMaxJsonDepth - 1, members);
+  if (members.type != JsonType::kObject || members.code != JsonType::kInteger ||
+      members.message != JsonType::kString) {
+    return InvalidField("",
+                        "must be a JSON-RPC 2.0 error object: with an integer "
+                        "\"code\" and a string \"message\"");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ValidateOutgoing(absl::string_view text) {

@@ -145,6 +145,7 @@ class Sax final : public nlohmann::json_sax<Json> {
   bool Begin(JsonType type) {
     if (depth_ == max_depth_) return Fail(JsonFault::kTooDeep);
     Value(type, kNoString);
+    if (depth_ == 1) member_ = position_ - 1;
     // A level is used again, so that siblings cost no allocation.
     if (levels_.size() == depth_) levels_.emplace_back();
     levels_[depth_].object = type == JsonType::kObject;
@@ -155,6 +156,10 @@ class Sax final : public nlohmann::json_sax<Json> {
 
   bool End() {
     --depth_;
+    if (depth_ == 1 && levels_[0].object) {
+      visitor_.OnMemberEnd(
+          key_, {member_, static_cast<size_t>(position_ - member_)});
+    }
     return true;
   }
 
@@ -183,6 +188,7 @@ class Sax final : public nlohmann::json_sax<Json> {
   std::string inner_key_;
   const char* position_ = nullptr;
   const char* after_key_ = nullptr;
+  const char* member_ = nullptr;  // where the object or array in one begins
 };
 
 }  // namespace

@@ -31,10 +31,13 @@ class JsonVisitor {
   // The text itself is of this type.
   virtual void OnText(JsonType type) = 0;
   // A member of the object that is the text. `raw` is the value as it stands
-  // there, and `string` what it decodes to when it is a string; both only live
-  // during the call. `raw` is empty for an object and an array.
+  // there, a part of the text, and `string` what it decodes to when it is a
+  // string, which only lives during the call. `raw` is empty for an object and
+  // an array: see OnMemberEnd.
   virtual void OnMember(absl::string_view key, JsonType type,
                         absl::string_view raw, const std::string& string) = 0;
+  // The end of such an object or array, which is `raw`.
+  virtual void OnMemberEnd(absl::string_view key, absl::string_view raw) = 0;
   // A member of an object that is the member `key` of the text.
   virtual void OnInnerMember(absl::string_view key, absl::string_view inner,
                              JsonType type) = 0;

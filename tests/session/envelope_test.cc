@@ -248,5 +248,110 @@ TEST(MakeNotificationTest, IsWhatItSays) {
   EXPECT_TRUE(ValidateOutgoing(MakeNotification("m", "[1]")).ok());
 }
 
+TEST(EnvelopeTest, PointsAtParamsAndOutcomesAsTheyStand) {
+  const auto params = [](const std::string& json) {
+    const std::string text =
+        absl::StrCat(R"({"jsonrpc":"2.0","params" : )", json,
+                     R"( ,"method":"m","x":{"params":[2]}})");
+    const EnvelopeResult r = ParseEnvelope(text);
+    EXPECT_EQ(r.fault, EnvelopeFault::kNone) << text << r.reason;
+    return std::string(r.envelope.params_json);
+  };
+  for (const char* json :
+       {"{}", "[]", "[ 1, [2] ]", R"({"a" : {"b":"}"}, "c":[{}]})"}) {
+    EXPECT_EQ(params(json), json);
+  }
+  const auto outcome = [](const std::string& member) {
+    const std::string text =
+        absl::StrCat(R"({ "id":"s7",)", member, R"(,"jsonrpc":"2.0"})");
+    const EnvelopeResult r = ParseEnvelope(text);
+    EXPECT_EQ(r.fault, EnvelopeFault::kNone) << text << r.reason;
+    EXPECT_EQ(r.envelope.reply_to, "s7");
+    return std::string(r.envelope.outcome_json);
+  };
+  for (const char* json :
+       {"{}", "[1, 2 ]", "null", "true", "-1.5e3", R"("a\u0062\"")", "0"}) {
+    EXPECT_EQ(outcome(absl::StrCat(R"("result": )", json)), json);
+  }
+  EXPECT_EQ(outcome(R"("error":{"code":1,"message":"m","data":[1]})"),
+            R"({"code":1,"message":"m","data":[1]})");
+}
+
+TEST(EnvelopeTest, DecodesTheIdOfAReply) {
+  const EnvelopeResult r =
+      ParseEnvelope(R"({"jsonrpc":"2.0","id":"\u00731","result":1})");
+  EXPECT_EQ(r.envelope.reply_to, "s1");
+  EXPECT_EQ(ReadRequestNumber("s1"), 1);
+  EXPECT_EQ(ReadRequestNumber("s18446744073709551615"), ~uint64_t{0});
+  for (const char* none : {"", "s", "1", "s0", "s01", "s-1", "s1 ", "S1",
+                           "s18446744073709551616"}) {
+    EXPECT_EQ(ReadRequestNumber(none), 0) << none;
+  }
+}
+
+TEST(EnvelopeTest, TakesATraceContextThatIsOne) {
+  const std::string good =
+      "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const auto read = [](const std::string& value) {
+    return ParseEnvelope(absl::StrCat(
+                             R"({"jsonrpc":"2.0","method":"m","traceparent":")",
+                             value, R"("})"))
+        .envelope.traceparent;
+  };
+  EXPECT_EQ(read(good), good);
+  for (const char* bad :
+       {"", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+        "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}) {
+    EXPECT_EQ(read(bad), "") << bad;
+  }
+}
+
+TEST(EnvelopeTest, FindsWhatIsCancelled) {
+  EXPECT_EQ(FindCancelledId(R"({"request_id": 7})"), "7");
+  EXPECT_EQ(FindCancelledId(R"({"id":"a"})"), R"("a")");
+  EXPECT_EQ(FindCancelledId(R"({"id":1,"request_id":2})"), "2");
+  for (const char* none : {"", "{}", "[7]", "7", R"({"request_id":[7]})",
+                           R"({"request_id":7)"}) {
+    EXPECT_EQ(FindCancelledId(none), "") << none;
+  }
+}
+
+TEST(EnvelopeTest, WritesRequestsAndReplies) {
+  EXPECT_EQ(MakeRequest(7, "a\"b", "[1]"),
+            R"({"jsonrpc":"2.0","id":"s7","method":"a\"b","params":[1]})");
+  EXPECT_EQ(MakeRequest(8, "m", ""),
+            R"({"jsonrpc":"2.0","id":"s8","method":"m"})");
+  EXPECT_EQ(MakeReply("\"x\"", "result", "{ }"),
+            R"({"jsonrpc":"2.0","id":"x","result":{ }})");
+  EXPECT_EQ(MakeErrorReply("1", -32000, "no", R"({"retry_after":1})"),
+            R"({"jsonrpc":"2.0","id":1,"error":)"
+            R"({"code":-32000,"message":"no","data":{"retry_after":1}}})");
+}
+
+TEST(EnvelopeTest, HoldsServicesToWhatClientsCanRead) {
+  for (const char* good : {"1", "null", "\"a\"", " {} ", "[1]", "false"}) {
+    EXPECT_TRUE(ValidateResult(good).ok()) << good;
+  }
+  for (const std::string& bad :
+       {std::string(), std::string("{"), std::string("1 2"),
+        std::string(R"({"a":1,"a":2})"), Repeat("[", 32) + Repeat("]", 32)}) {
+    EXPECT_FALSE(ValidateResult(bad).ok()) << bad;
+    EXPECT_FALSE(ValidateError(bad).ok()) << bad;
+  }
+  EXPECT_TRUE(ValidateResult(Repeat("[", 31) + Repeat("]", 31)).ok());
+  EXPECT_TRUE(ValidateErrorData(Repeat("[", 30) + Repeat("]", 30)).ok());
+  EXPECT_FALSE(ValidateErrorData(Repeat("[", 31) + Repeat("]", 31)).ok());
+  EXPECT_TRUE(ValidateError(R"({"code":1,"message":"m","x":2})").ok());
+  for (const char* bad : {"[]", "1", "{}", R"({"code":1})",
+                          R"({"code":1.5,"message":"m"})",
+                          R"({"code":1,"message":2})"}) {
+    EXPECT_FALSE(ValidateError(bad).ok()) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace broker
