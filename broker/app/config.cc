@@ -46,6 +46,12 @@ EndpointSettings ToEndpoint(const v1::Endpoint& e) {
   out.max_messages_per_second = e.max_messages_per_second();
   out.max_bytes_per_second = e.max_bytes_per_second();
   out.offer_timeout = ToMilliseconds(e.offer_timeout());
+  out.max_requests_in_flight = e.max_requests_in_flight();
+  out.request_timeout = ToMilliseconds(e.request_timeout());
+  out.message_order = e.message_order() == v1::MESSAGE_ORDER_STRICT
+                          ? MessageOrder::kStrict
+                          : MessageOrder::kConcurrent;
+  out.cancel_method = e.cancel_method();
   return out;
 }
 
@@ -68,6 +74,9 @@ Limits ToLimits(const v1::Limits& limits) {
   out.max_ticket_misses_per_minute = limits.max_ticket_misses_per_minute();
   out.message_timeout = ToMilliseconds(limits.message_timeout());
   out.max_memory_bytes = limits.max_memory_bytes();
+  out.max_requests_in_flight = limits.max_requests_in_flight();
+  out.max_waiting_messages = limits.max_waiting_messages();
+  out.max_waiting_bytes = limits.max_waiting_bytes();
   return out;
 }
 

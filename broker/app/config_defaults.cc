@@ -51,6 +51,12 @@ void FillEndpoint(v1::Endpoint& e) {
   if (!e.has_max_messages_per_second()) e.set_max_messages_per_second(0);
   if (!e.has_max_bytes_per_second()) e.set_max_bytes_per_second(0);
   if (!e.has_offer_timeout()) *e.mutable_offer_timeout() = Seconds(5);
+  if (!e.has_max_requests_in_flight()) e.set_max_requests_in_flight(64);
+  if (!e.has_request_timeout()) *e.mutable_request_timeout() = Seconds(60);
+  if (!e.has_message_order()) {
+    e.set_message_order(v1::MESSAGE_ORDER_CONCURRENT);
+  }
+  if (!e.has_cancel_method()) e.set_cancel_method("cancel");
 }
 
 void FillLimits(uint64_t descriptor_limit, uint64_t memory_limit,
@@ -92,6 +98,15 @@ void FillLimits(uint64_t descriptor_limit, uint64_t memory_limit,
     *limits.mutable_message_timeout() = Seconds(50);
   }
   if (!limits.has_max_memory_bytes()) limits.set_max_memory_bytes(memory_limit);
+  if (!limits.has_max_requests_in_flight()) {
+    limits.set_max_requests_in_flight(100'000);
+  }
+  if (!limits.has_max_waiting_messages()) {
+    limits.set_max_waiting_messages(1'000);
+  }
+  if (!limits.has_max_waiting_bytes()) {
+    limits.set_max_waiting_bytes(16 << 20);
+  }
 }
 
 // Of a complete `limits`.

@@ -157,6 +157,19 @@ class Checker {
                    kMaxBytesPerSecond);
       check_.Range(at + "offer_timeout", e.offer_timeout(),
                    absl::Milliseconds(100), absl::Minutes(1));
+      CheckConversation(at, e);
+    }
+  }
+
+  void CheckConversation(const std::string& at, const v1::Endpoint& e) {
+    check_.Range(at + "max_requests_in_flight", e.max_requests_in_flight(), 1,
+                 10'000);
+    check_.Range(at + "request_timeout", e.request_timeout(),
+                 absl::Milliseconds(100), absl::Hours(1));
+    if (e.cancel_method().size() > 256) {
+      check_.Fault(at + "cancel_method",
+                   absl::StrCat(e.cancel_method().size(),
+                                " bytes; allowed are at most 256"));
     }
   }
 
@@ -229,6 +242,12 @@ class Checker {
                        " is out of range; allowed are 0, for no limit, and ",
                        kLeastMemoryBytes, " or more"));
     }
+    check_.Range("limits.max_requests_in_flight",
+                 limits.max_requests_in_flight(), 1, 10'000'000);
+    check_.Range("limits.max_waiting_messages", limits.max_waiting_messages(),
+                 1, 1'000'000);
+    check_.Range("limits.max_waiting_bytes", limits.max_waiting_bytes(), 1,
+                 1 << 30);
     check_.Range("limits.max_pings_per_second", limits.max_pings_per_second(),
                  0, 10'000);
     const absl::Duration least = absl::Milliseconds(100);

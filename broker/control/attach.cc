@@ -4,13 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "broker/control/attach_convert.h"
 #include "broker/control/audit.h"
-#include "broker/control/convert.h"
 #include "broker/control/fields.h"
+#include "broker/control/message.h"
 #include "broker/core/mutex.h"
-#include "broker/core/quoted.h"
 #include "broker/core/status.h"
-#include "broker/rpc/handshake.h"
 #include "broker/rpc/status.h"
 
 namespace broker::control {
@@ -20,106 +19,6 @@ namespace v1 = ::socketbroker::v1;
 
 // What a close frame has room for beside the code.
 constexpr size_t kMaxReasonBytes = 123;
-
-absl::StatusOr<AttachSpec> ReadSpec(Hub& hub, const Caller& caller,
-                                    const v1::AttachStart& start) {
-  AttachSpec spec;
-  BROKER_ASSIGN_OR_RETURN(spec.ns,
-                          ReadNamespace(start, caller, *hub.settings()));
-  spec.handshakes = start.handshakes();
-  if (spec.handshakes && caller.filter() != nullptr) {
-    return WithReason(
-        absl::PermissionDeniedError(absl::StrCat(
-            "handshakes: clients that wait to be judged have no identity that "
-            "the filter of caller ",
-            Quoted(caller.name), " could match: use one without a filter")),
-        "OUT_OF_REACH");
-  }
-  BROKER_ASSIGN_OR_RETURN(spec.events, ReadOptionalSelector(start));
-  if (spec.events != nullptr) {
-    spec.within = caller.filter();
-    spec.events = Predicate::Both(spec.within, spec.events);
-  }
-  if (spec.handshakes || spec.events != nullptr) return spec;
-  return InvalidField("start",
-                      "wants nothing: set handshakes, or say of which "
-                      "connections it wants events: filter, filter_expr or "
-                      "match_all");
-}
-
-v1::ConnectionClosed::Cause ToProto(Ending::Cause cause) {
-  using Cause = Ending::Cause;
-  switch (cause) {
-    case Cause::kRevoked:
-      return v1::ConnectionClosed::CAUSE_REVOKED;
-    case Cause::kRemoved:
-      return v1::ConnectionClosed::CAUSE_REMOVED;
-    case Cause::kClient:
-      return v1::ConnectionClosed::CAUSE_CLIENT;
-    case Cause::kLost:
-      return v1::ConnectionClosed::CAUSE_LOST;
-    case Cause::kHeartbeat:
-      return v1::ConnectionClosed::CAUSE_HEARTBEAT;
-    case Cause::kSlow:
-      return v1::ConnectionClosed::CAUSE_SLOW;
-    case Cause::kExpired:
-      return v1::ConnectionClosed::CAUSE_EXPIRED;
-    case Cause::kNotAdmitted:
-      return v1::ConnectionClosed::CAUSE_NOT_ADMITTED;
-    case Cause::kLimit:
-      return v1::ConnectionClosed::CAUSE_LIMIT;
-    case Cause::kPolicy:
-      return v1::ConnectionClosed::CAUSE_POLICY;
-    case Cause::kDrain:
-      return v1::ConnectionClosed::CAUSE_DRAIN;
-    case Cause::kInternal:
-      return v1::ConnectionClosed::CAUSE_INTERNAL;
-  }
-  return v1::ConnectionClosed::CAUSE_UNSPECIFIED;
-}
-
-v1::HandshakeOffer ToProto(uint64_t offer_id, const WaitingHandshake& waiting) {
-  v1::HandshakeOffer out;
-  out.set_offer_id(offer_id);
-  out.set_connection_id(waiting.info->id.ToString());
-  *out.mutable_handshake() =
-      broker::ToProto(waiting.facts, *waiting.endpoint, waiting.info->epoch);
-  const auto timeout = waiting.endpoint->offer_timeout.count();
-  out.mutable_timeout()->set_seconds(timeout / 1000);
-  out.mutable_timeout()->set_nanos(static_cast<int32_t>(timeout % 1000) *
-                                   1'000'000);
-  return out;
-}
-
-v1::AttachResponse ToProto(const AttachFeed::Item& item, uint64_t epoch) {
-  using Kind = AttachFeed::Item::Kind;
-  v1::AttachResponse out;
-  switch (item.kind) {
-    case Kind::kStarted:
-      out.mutable_started()->set_epoch(epoch);
-      break;
-    case Kind::kOffer:
-      *out.mutable_handshake_offer() = ToProto(item.offer_id, *item.handshake);
-      break;
-    case Kind::kAdmitted:
-      *out.mutable_connection_admitted()->mutable_connection() =
-          broker::ToProto(*item.info);
-      break;
-    case Kind::kUpdated:
-      *out.mutable_connection_updated()->mutable_connection() =
-          broker::ToProto(*item.info);
-      break;
-    case Kind::kClosed: {
-      v1::ConnectionClosed& closed = *out.mutable_connection_closed();
-      *closed.mutable_connection() = broker::ToProto(*item.info);
-      closed.set_cause(ToProto(item.ending.cause));
-      closed.set_code(item.ending.code);
-      closed.set_reason(item.ending.reason);
-      break;
-    }
-  }
-  return out;
-}
 
 // Once there is a feed, its reader is the one that ends the stream: who else
 // wants that fails the feed, which wakes the reader. So no write is under way.
@@ -134,7 +33,7 @@ class Stream final
   void OnReadDone(bool ok) override {
     const AttachFeedPtr feed = this->feed();
     if (feed == nullptr) return Begin(ok);
-    if (!ok) return;  // It has no more to say; it may still listen.
+    if (!ok) return OnHalfClose(feed);
     const absl::Status status = Hear(feed);
     if (!status.ok()) return feed->Fail(status);
     StartRead(&request_);
@@ -177,7 +76,8 @@ class Stream final
     if (!ok || !request_.has_start()) {
       return End(InvalidField("start", "must be the first message"));
     }
-    auto spec = ReadSpec(hub_, *caller_, request_.start());
+    auto spec =
+        ReadAttachStart(*hub_.settings(), *caller_, request_.start());
     if (!spec.ok()) return End(spec.status());
     const auto feed = std::make_shared<AttachFeed>(*std::move(spec));
     {
@@ -186,6 +86,7 @@ class Stream final
     }
     const v1::AttachCredit& credit = request_.start().credit();
     feed->AddEventCredit(credit.events());
+    feed->AddMessageCredit(credit.messages());
     hub_.Attach(feed, credit.handshakes());
     WriteNext();
   }
@@ -196,16 +97,28 @@ class Stream final
         return InvalidField("start", "must be the first message, and no other");
       case v1::AttachRequest::kCredit:
         feed->AddEventCredit(request_.credit().events());
+        feed->AddMessageCredit(request_.credit().messages());
         hub_.AddHandshakeCredit(feed, request_.credit().handshakes());
         return absl::OkStatus();
       case v1::AttachRequest::kRefuseHandshake:
         return Refuse(feed, request_.refuse_handshake());
+      case v1::AttachRequest::kReply: {
+        BROKER_ASSIGN_OR_RETURN(ServiceReply reply,
+                                ReadReply(request_.reply()));
+        hub_.Reply(feed, std::move(reply));
+        return absl::OkStatus();
+      }
+      case v1::AttachRequest::kSend:
+        return Send(feed, request_.send());
+      case v1::AttachRequest::kDrain:
+        hub_.DrainService(feed);
+        return absl::OkStatus();
       case v1::AttachRequest::MESSAGE_NOT_SET:
         break;
     }
     return InvalidField("message",
-                        "is missing: give credit, or "
-                        "refuse_handshake");
+                        "is missing: give credit, reply, send, "
+                        "refuse_handshake or drain");
   }
 
   absl::Status Refuse(const AttachFeedPtr& feed,
@@ -218,6 +131,34 @@ class Stream final
     }
     hub_.RefuseHandshake(feed, refusal.offer_id(), refusal.reason());
     return absl::OkStatus();
+  }
+
+  absl::Status Send(const AttachFeedPtr& feed, const v1::ClientSend& send) {
+    BROKER_RETURN_IF_ERROR(caller_->CheckRole(RuleFor("SendToConnection")));
+    BROKER_ASSIGN_OR_RETURN(
+        const ConnectionId id,
+        ReadUuid("send.connection_id", send.connection_id()));
+    auto message = ReadMessage(send.has_message(), send.message());
+    if (!message.ok()) return BelowField("send", message.status());
+    hub_.SendTo(
+        id, *std::move(message),
+        [feed, report = send.report()](absl::StatusOr<SendOutcome> outcome) {
+          if (absl::IsInvalidArgument(outcome.status())) {
+            feed->Fail(BelowField("send", outcome.status()));
+          } else if (report != 0) {
+            feed->Report(report, outcome.value_or(SendOutcome::kGone));
+          }
+        },
+        caller_->reach);
+    return absl::OkStatus();
+  }
+
+  // It has no more to say, so it cannot reply; it may still listen.
+  void OnHalfClose(const AttachFeedPtr& feed) {
+    const AttachSpec& spec = feed->spec();
+    if (!spec.messages) return;
+    hub_.StopMessages(feed);
+    if (!spec.handshakes && spec.events == nullptr) feed->EndWhenDone();
   }
 
   void WriteNext() {
@@ -234,9 +175,15 @@ class Stream final
       if (next.item->kind == AttachFeed::Item::Kind::kStarted) {
         StartRead(&request_);
       }
-      response_ = ToProto(*next.item, hub_.epoch());
+      response_ = ToProto(*next.item, hub_.epoch(), keep_payload());
       StartWrite(&response_);
     });
+  }
+
+  // A request may have to be given to another service.
+  bool keep_payload() const {
+    const auto& messages = feed_->spec().messages;
+    return messages && messages->idempotent;
   }
 
   void End(const absl::Status& status) {

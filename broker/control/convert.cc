@@ -80,8 +80,15 @@ v1::Revocation ToProto(const Fence& fence) {
 }
 
 v1::SendOutcome ToProto(SendOutcome outcome) {
-  return outcome == SendOutcome::kQueued ? v1::SEND_OUTCOME_QUEUED
-                                         : v1::SEND_OUTCOME_DROPPED_SLOW;
+  switch (outcome) {
+    case SendOutcome::kQueued:
+      return v1::SEND_OUTCOME_QUEUED;
+    case SendOutcome::kDroppedSlow:
+      return v1::SEND_OUTCOME_DROPPED_SLOW;
+    case SendOutcome::kGone:
+      return v1::SEND_OUTCOME_GONE;
+  }
+  return v1::SEND_OUTCOME_UNSPECIFIED;
 }
 
 }  // namespace broker

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/control/asking.h"
 #include "broker/control/attach.h"
 #include "broker/control/audit.h"
 #include "broker/control/call.h"
@@ -98,7 +99,7 @@ grpc::ServerUnaryReactor* SocketBrokerService::GetBrokerInfo(
 
 namespace {
 
-// A stream that ends as it begins.
+// A call that ends as it begins.
 template <typename Reactor>
 class Refused final : public Reactor {
  public:
@@ -141,6 +142,34 @@ SocketBrokerService::Publish(grpc::CallbackServerContext* context) {
         Refuse(*context, rule, caller.status(), stats_));
   }
   return control::Publish(hub_, access_, *std::move(caller), stats_);
+}
+
+grpc::ServerUnaryReactor* SocketBrokerService::RequestConnection(
+    grpc::CallbackServerContext* context,
+    const v1::RequestConnectionRequest* request,
+    v1::RequestConnectionResponse* response) {
+  const Rule& rule = RuleFor("RequestConnection");
+  auto caller = Authorize(access_, *context, rule);
+  if (!caller.ok()) {
+    return new Refused<grpc::ServerUnaryReactor>(
+        Refuse(*context, rule, caller.status(), stats_));
+  }
+  return control::RequestConnection(hub_, *std::move(caller), stats_, *request,
+                                    *response);
+}
+
+grpc::ServerWriteReactor<v1::RequestFilteredResponse>*
+SocketBrokerService::RequestFiltered(
+    grpc::CallbackServerContext* context,
+    const v1::RequestFilteredRequest* request) {
+  const Rule& rule = RuleFor("RequestFiltered");
+  auto caller = Authorize(access_, *context, rule);
+  if (!caller.ok()) {
+    return new Refused<grpc::ServerWriteReactor<v1::RequestFilteredResponse>>(
+        Refuse(*context, rule, caller.status(), stats_));
+  }
+  return control::RequestFiltered(hub_, access_, *std::move(caller), stats_,
+                                  *request);
 }
 
 grpc::ServerBidiReactor<v1::AttachRequest, v1::AttachResponse>*

@@ -45,12 +45,17 @@ class SocketBrokerService final
   BROKER_UNARY(ListConnections);
   BROKER_UNARY(CountConnections);
   BROKER_UNARY(GetBrokerInfo);
+  BROKER_UNARY(RequestConnection);
 #undef BROKER_UNARY
 
   grpc::ServerWriteReactor<socketbroker::v1::WatchConnectionsResponse>*
   WatchConnections(
       grpc::CallbackServerContext* context,
       const socketbroker::v1::WatchConnectionsRequest* request) override;
+  grpc::ServerWriteReactor<socketbroker::v1::RequestFilteredResponse>*
+  RequestFiltered(
+      grpc::CallbackServerContext* context,
+      const socketbroker::v1::RequestFilteredRequest* request) override;
   grpc::ServerBidiReactor<socketbroker::v1::PublishRequest,
                           socketbroker::v1::PublishResponse>*
   Publish(grpc::CallbackServerContext* context) override;

@@ -49,10 +49,24 @@ Ending Ending::ByBroker(CloseCode code, absl::string_view reason) {
           std::string(reason.empty() ? CloseReason(code) : reason)};
 }
 
+namespace {
+
+uint64_t NextNumber() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+AttachFeed::AttachFeed(AttachSpec spec)
+    : spec_(std::move(spec)),
+      number_(NextNumber()),
+      accepts_messages_(spec_.messages.has_value()) {}
+
 bool AttachFeed::HasNext() const {
   if (!started_) return false;
-  return !start_told_ || !offers_.empty() ||
-         (!events_.empty() && event_credit_ > 0);
+  return !start_told_ || !notices_.empty() || !offers_.empty() ||
+         (!events_.empty() && event_credit_ > 0) || HasMessage();
 }
 
 void AttachFeed::Start() {
@@ -106,10 +120,10 @@ void AttachFeed::Tell(const ConnectionInfo* before,
   const bool shown = after != nullptr &&
                      (spec_.within == nullptr || spec_.within->Matches(*after));
   event.info = shown ? after : std::make_shared<const ConnectionInfo>(*before);
-  Push(std::move(event));
+  PushEvent(std::move(event));
 }
 
-void AttachFeed::Push(Item event) {
+void AttachFeed::PushEvent(Item event) {
   ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
@@ -132,6 +146,7 @@ void AttachFeed::Fail(absl::Status status) {
   {
     MutexLock lock(mu_);
     if (gate_.closed()) return;
+    accepts_messages_ = false;
     gate_.End(std::move(status));
     ready = gate_.Wake(HasNext());
   }
@@ -150,11 +165,13 @@ void AttachFeed::AddEventCredit(uint64_t credit) {
 
 void AttachFeed::Cancel() {
   ReaderGate::Ready dropped;
-  std::deque<Item> offers, events;
+  std::deque<Item> offers, events, notices;
   MutexLock lock(mu_);
   dropped = gate_.Cancel();
+  accepts_messages_ = false;
   offers.swap(offers_);
   events.swap(events_);
+  notices.swap(notices_);
 }
 
 bool AttachFeed::cancelled() const {
@@ -174,14 +191,25 @@ void AttachFeed::NotifyWhenReady(absl::AnyInvocable<void()> ready) {
 AttachFeed::Next AttachFeed::TakeNext() {
   Next next;
   MutexLock lock(mu_);
-  next.end = gate_.end();
-  if (next.end) return next;
+  // A service that has drained gets what it was promised, then its end.
+  if (gate_.end() && (!gate_.end()->ok() || notices_.empty())) {
+    next.end = gate_.end();
+    return next;
+  }
   if (!started_) return next;
   if (!std::exchange(start_told_, true)) {
     next.item = Item();
-    return next;
+  } else if (!notices_.empty()) {
+    next.item = std::move(notices_.front());
+    notices_.pop_front();
+  } else if (!TakeOffer(next) && !TakeEvent(next)) {
+    // Offers first: so none comes behind the end of its connection.
+    TakeMessage(next);
   }
-  // Offers first: so none comes behind the end of its connection.
+  return next;
+}
+
+bool AttachFeed::TakeOffer(Next& next) {
   while (!offers_.empty() && !next.item) {
     if (offers_.front().handshake->answered) {
       ++next.skipped;
@@ -190,12 +218,16 @@ AttachFeed::Next AttachFeed::TakeNext() {
     }
     offers_.pop_front();
   }
-  if (!next.item && !events_.empty() && event_credit_ > 0) {
-    --event_credit_;
-    next.item = std::move(events_.front());
-    events_.pop_front();
-  }
-  return next;
+  return next.item.has_value();
+}
+
+bool AttachFeed::TakeEvent(Next& next) {
+  if (events_.empty() || event_credit_ == 0) return false;
+  --event_credit_;
+  ++events_taken_;
+  next.item = std::move(events_.front());
+  events_.pop_front();
+  return true;
 }
 
 }  // namespace broker

@@ -91,7 +91,7 @@ struct SendCommand {
   bool include_outcomes = false;
 };
 
-enum class SendOutcome { kQueued, kDroppedSlow };
+enum class SendOutcome { kQueued, kDroppedSlow, kGone };
 
 struct SendTally {
   static constexpr uint64_t kMaxOutcomes = 10'000;
@@ -115,6 +115,47 @@ struct ConnectionDetails {
   ConnectionInfoPtr info;
   uint64_t outbox_bytes = 0;
   uint64_t outbox_bytes_peak = 0;
+};
+
+// What a service replies to a client's request.
+struct ServiceReply {
+  uint64_t message_id = 0;
+  bool is_error = false;
+  std::string json;     // the result, or the error object
+  uint64_t report = 0;  // 0: none is wanted
+};
+
+// A JSON-RPC request for clients.
+struct AskCommand {
+  std::string method;
+  std::string params_json;  // empty: none
+  absl::Duration timeout = absl::Seconds(10);
+};
+
+// The same for all that match.
+struct AskFilteredCommand {
+  static constexpr uint64_t kMaxAsked = 10'000;
+
+  std::string ns;
+  PredicatePtr predicate;
+  ConnectionIdSet exclude;
+  AskCommand ask;
+  uint64_t max_results = 0;  // then the others are given up; 0: never
+};
+
+// What came of it at one client.
+struct AskOutcome {
+  enum class Kind {
+    kResult,
+    kError,  // the client's
+    kTimeout,
+    kGone,
+    kTooManyInFlight,
+    kDroppedSlow,
+    kCancelled
+  };
+  Kind kind = Kind::kGone;
+  std::string json;  // the result, or the error object, as the client wrote it
 };
 
 // What waits for a client.

@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "broker/core/mutex.h"
+#include "broker/hub/ask_feed.h"
 #include "broker/hub/commands.h"
 #include "broker/hub/request_log.h"
 #include "broker/hub/shard.h"
@@ -89,8 +90,14 @@ class Hub {
   // Starts the feed, or fails it. What it is told from then on is complete.
   void Attach(const AttachFeedPtr& feed, uint64_t handshake_credit);
   void AddHandshakeCredit(const AttachFeedPtr& feed, uint64_t credit);
-  // The service is gone: its offers go to others.
+  // The service is gone: its offers and messages go to others.
   void Detach(const AttachFeedPtr& feed);
+  // It takes no more messages, and its stream ends well when it has replied to
+  // those that it was given.
+  void DrainService(const AttachFeedPtr& feed);
+  // It takes none, and replies to none.
+  void StopMessages(const AttachFeedPtr& feed);
+  void Reply(const AttachFeedPtr& feed, ServiceReply reply);
   // Closes the client with 4006, when the offer stands and is this service's.
   void RefuseHandshake(const AttachFeedPtr& feed, uint64_t offer_id,
                        std::string reason);
@@ -110,6 +117,21 @@ class Hub {
   void Send(SendCommand command, Done<SendTally> done);
   void SendTo(const ConnectionId& id, Outgoing message, Done<SendOutcome> done,
               ReachPtr within = nullptr);
+
+  // ---- asking clients ----
+  // Names a request that is under way, to give it up.
+  struct Asked {
+    ConnectionId id;
+    uint64_t number = 0;  // for the shard
+  };
+  using AskedPtr = std::shared_ptr<Asked>;
+  // Fails when the client could not be asked.
+  AskedPtr Ask(const ConnectionId& id, AskCommand command,
+               Done<AskOutcome> done, ReachPtr within = nullptr);
+  // Its outcome is then kCancelled, unless it has one.
+  void Unask(const AskedPtr& asked);
+  // Asks every admitted connection that matches.
+  AskFeedPtr AskFiltered(AskFilteredCommand command);
 
   // ---- looking ----
   void Get(const ConnectionId& id, Done<ConnectionDetails> done,
@@ -150,6 +172,7 @@ class Hub {
   // connection.
   template <typename T, typename Task>
   void OnOwner(const ConnectionId& id, Task task, Done<T> done);
+  void EndMessages(const AttachFeedPtr& feed, bool still_replies);
   // Begins the time of offers, each on its shard.
   void OnOffered(const std::vector<Offers::Made>& offers);
   void Execute(std::shared_ptr<const RevokeCommand> command,

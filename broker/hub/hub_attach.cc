@@ -28,6 +28,38 @@ void Hub::AddHandshakeCredit(const AttachFeedPtr& feed, uint64_t credit) {
 
 void Hub::Detach(const AttachFeedPtr& feed) {
   OnOffered(shared_.offers.Detach(feed));
+  StopMessages(feed);
+}
+
+void Hub::DrainService(const AttachFeedPtr& feed) {
+  EndMessages(feed, /*still_replies=*/true);
+  feed->EndWhenDone();
+}
+
+void Hub::StopMessages(const AttachFeedPtr& feed) {
+  EndMessages(feed, /*still_replies=*/false);
+}
+
+void Hub::EndMessages(const AttachFeedPtr& feed, bool still_replies) {
+  if (!feed->spec().messages) return;
+  std::vector<std::vector<ClientMessagePtr>> waiting(shards_.size());
+  for (ClientMessagePtr& message : feed->StopMessages()) {
+    waiting[message->from->id.tag() % shards_.size()].push_back(
+        std::move(message));
+  }
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    Post(i, [feed, still_replies, own = std::move(waiting[i]),
+             shard = shards_[i].get()] {
+      shard->OnServiceLeaving(feed, own, still_replies);
+    });
+  }
+}
+
+void Hub::Reply(const AttachFeedPtr& feed, ServiceReply reply) {
+  const size_t owner = (reply.message_id & 0xff) % shards_.size();
+  Post(owner, [feed, reply = std::move(reply), shard = shards_[owner].get()] {
+    shard->Reply(feed, reply);
+  });
 }
 
 void Hub::OnOffered(const std::vector<Offers::Made>& offers) {

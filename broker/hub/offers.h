@@ -21,8 +21,6 @@
 
 namespace broker {
 
-using AttachFeedPtr = std::shared_ptr<AttachFeed>;
-
 class Offers {
  public:
   using HandshakeId = OfferRouter::HandshakeId;

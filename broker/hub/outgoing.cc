@@ -21,4 +21,13 @@ absl::Status Outgoing::CheckFits(Framing framing,
   return as_json_rpc;
 }
 
+absl::Status CheckRequestFits(const Frame& request,
+                              uint64_t max_message_bytes) {
+  if (request.payload_size() <= max_message_bytes) return absl::OkStatus();
+  return InvalidField("params",
+                      absl::StrCat("make a request of ", request.payload_size(),
+                                   " bytes, at most ", max_message_bytes,
+                                   " are allowed here"));
+}
+
 }  // namespace broker

@@ -20,4 +20,7 @@ struct Outgoing {
   absl::Status CheckFits(Framing framing, uint64_t max_message_bytes) const;
 };
 
+// Of a request of the broker's: OK, or INVALID_ARGUMENT for its params.
+absl::Status CheckRequestFits(const Frame& request, uint64_t max_message_bytes);
+
 }  // namespace broker

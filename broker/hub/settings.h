@@ -25,6 +25,9 @@ inline constexpr uint64_t kMaxMessageBytes = 3 << 20;
 // not at all.
 enum class Framing { kJsonRpc, kRaw };
 
+// Whether a client's messages go on while one of its requests is open.
+enum class MessageOrder { kConcurrent, kStrict };
+
 // A path that clients connect to. All endpoints of a namespace have the same
 // framing.
 struct EndpointSettings {
@@ -56,6 +59,13 @@ struct EndpointSettings {
   uint64_t max_bytes_per_second = 0;
   // How long one service may take to answer an offer.
   std::chrono::milliseconds offer_timeout{5'000};
+  // Requests that one client may have open with services.
+  uint64_t max_requests_in_flight = 64;
+  std::chrono::milliseconds request_timeout{60'000};
+  MessageOrder message_order = MessageOrder::kConcurrent;
+  // The notification that cancels a request, in both directions. Empty: there
+  // is none.
+  std::string cancel_method = "cancel";
 };
 
 // What happens when an account that has as many connections as it may gets
@@ -79,6 +89,11 @@ struct Limits {
   // From the first byte of a message to its last.
   std::chrono::milliseconds message_timeout{50'000};
   uint64_t max_memory_bytes = 0;  // resident, of the process
+  // Requests that all clients may have open with services.
+  uint64_t max_requests_in_flight = 100'000;
+  // What may wait for one service without credit.
+  uint64_t max_waiting_messages = 1'000;
+  uint64_t max_waiting_bytes = 16 << 20;
 };
 
 struct Settings {

@@ -1,18 +1,10 @@
-// The transport's side of a shard: messages and ends.
+// The transport's side of a shard: ends.
 
 #include "broker/hub/shard.h"
 
 #include <utility>
 
-#include "broker/session/envelope.h"
-
 namespace broker {
-namespace {
-
-// So many broken envelopes are answered; the next ends the connection.
-constexpr int kMaxBadEnvelopes = 2;
-
-}  // namespace
 
 Shard::Shard(uint8_t index, SharedState& shared, Transport& transport,
              SettingsPtr settings)
@@ -33,70 +25,6 @@ const Settings& Shard::settings() const {
   return *settings_;
 }
 
-// ---- messages -------------------------------------------------------------
-
-void Shard::OnMessage(Slot slot, Opcode opcode, std::string payload) {
-  on_shard_.AssertHeld();
-  stats_.messages_in.Add();
-  if (!WithinRate(slot, payload.size())) {
-    stats_.messages_in_dropped.Add();
-    Close(slot, CloseCode::kRateLimited);
-    return;
-  }
-  switch (Info(slot).state) {
-    case ConnectionState::kClosing:
-      stats_.messages_in_dropped.Add();
-      return;
-    case ConnectionState::kPending:
-      if (!sessions_[slot]->pending->inbound.Push(
-              {opcode, std::move(payload)})) {
-        Close(slot, CloseCode::kPolicy);
-      }
-      return;
-    case ConnectionState::kAdmitted:
-      HandleMessage(slot, opcode, payload);
-      return;
-  }
-}
-
-void Shard::HandleMessage(Slot slot, Opcode opcode, absl::string_view payload) {
-  if (sessions_[slot]->endpoint->framing == Framing::kRaw) {
-    stats_.messages_in_dropped.Add();  // Nobody listens.
-  } else if (opcode != Opcode::kText) {
-    stats_.messages_in_dropped.Add();
-    Close(slot, CloseCode::kUnsupportedData);
-  } else {
-    HandleEnvelope(slot, payload);
-  }
-}
-
-void Shard::HandleEnvelope(Slot slot, absl::string_view text) {
-  const EnvelopeResult result = ParseEnvelope(text);
-  if (result.fault != EnvelopeFault::kNone) {
-    stats_.messages_in_dropped.Add();
-    if (++sessions_[slot]->bad_envelopes > kMaxBadEnvelopes) {
-      Close(slot, CloseCode::kPolicy);
-    } else {
-      Reply(slot, MakeErrorReply(result.envelope.id_json,
-                                 static_cast<int>(result.fault),
-                                 result.fault == EnvelopeFault::kParseError
-                                     ? "Parse error"
-                                     : "Invalid Request"));
-    }
-    return;
-  }
-  stats_.messages_in_dropped.Add();  // Nobody listens.
-  if (result.envelope.kind == EnvelopeKind::kRequest) {
-    Reply(slot,
-          MakeErrorReply(result.envelope.id_json, -32601, "Method not found"));
-  }
-}
-
-void Shard::Reply(Slot slot, absl::string_view text) {
-  SendTally tally;
-  Deliver({slot}, Frame::Encode(Opcode::kText, text), false, tally);
-}
-
 // ---- ends -----------------------------------------------------------------
 
 bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code,
@@ -108,6 +36,7 @@ bool Shard::BecomeClosing(Slot slot, std::optional<uint16_t> code,
   session.ns.Release();
   session.account.Release();
   session.pending.reset();
+  EndConversation(slot);
   ConnectionInfo info = Info(slot);
   info.state = ConnectionState::kClosing;
   info.close_code = code;
@@ -143,6 +72,7 @@ void Shard::OnGone(Slot slot, uint16_t code) {
   stats_.closes.Add(code);
   if (Info(slot).state != ConnectionState::kClosing) {
     sessions_[slot]->pending.reset();  // no offer comes behind its end
+    EndConversation(slot);
     const Ending lost = Ending::Lost();
     TellAttached(&Info(slot), nullptr, &lost);
   }

@@ -13,20 +13,25 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/node_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "broker/core/thread_role.h"
 #include "broker/core/timer_wheel.h"
+#include "broker/hub/ask_feed.h"
 #include "broker/hub/commands.h"
+#include "broker/hub/conversation.h"
 #include "broker/hub/handshake.h"
 #include "broker/hub/message_rate.h"
 #include "broker/hub/outgoing.h"
+#include "broker/hub/services.h"
 #include "broker/hub/shared_state.h"
 #include "broker/hub/stats.h"
 #include "broker/hub/transport.h"
 #include "broker/hub/watch.h"
 #include "broker/registry/fence.h"
 #include "broker/registry/registry.h"
+#include "broker/session/envelope.h"
 #include "broker/session/pending_inbound.h"
 
 namespace broker {
@@ -90,6 +95,29 @@ class Shard {
   // Closes a connection that is not bound with 4006. An empty reason: the
   // code's own.
   void RefuseHandshake(const ConnectionId& id, const std::string& reason);
+  // The reply of a service to a request that it was given; for the feed to
+  // report what became of it.
+  void Reply(const AttachFeedPtr& from, const ServiceReply& reply);
+  // The service takes no more messages: these were not given to it, and go to
+  // others. Unless it still replies, so do those that it was given, when it is
+  // idempotent.
+  void OnServiceLeaving(const AttachFeedPtr& feed,
+                        const std::vector<ClientMessagePtr>& waiting,
+                        bool still_replies);
+  // The messages of the connection that waited have been given.
+  void ResumeReading(const ConnectionId& id);
+  // Puts a request to the client. `settle` is called once, perhaps at once; the
+  // number is for Unask, 0 when it was at once.
+  absl::StatusOr<uint64_t> Ask(const ConnectionId& id,
+                               const AskCommand& command,
+                               std::function<void(AskOutcome)> settle,
+                               const Reach* within = nullptr);
+  // Nobody waits for the reply any more.
+  void Unask(const ConnectionId& id, uint64_t number);
+  // Asks those that match, and tells the feed; returns how many.
+  uint64_t AskFiltered(const AskFilteredCommand& command,
+                       const AskFeedPtr& feed);
+  void UnaskAll(AskFeed& feed);
   // Whether a binding, made already, would still be allowed.
   absl::Status CheckFences(const ConnectionInfo& as_bound,
                            uint64_t verified_at_epoch);
@@ -164,6 +192,7 @@ class Shard {
     // connections wait for neither.
     std::unique_ptr<Timer> timer;
     std::unique_ptr<MessageRate> rate;  // when the endpoint has one
+    std::unique_ptr<Conversation> conversation;  // once there is one
     int bad_envelopes = 0;
   };
 
@@ -226,7 +255,44 @@ class Shard {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
   void HandleEnvelope(Slot slot, absl::string_view text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
-  void Reply(Slot slot, absl::string_view text)
+  Conversation& ConversationOf(Slot slot)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  ClientMessagePtr MakeMessage(Slot slot, ClientMessage::Kind kind)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Gives the message to a service, or holds it until its turn.
+  void Dispatch(Slot slot, ClientMessagePtr message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Whether the client may have this request open, too.
+  bool HasRoomFor(Slot slot, const ClientMessage& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // `again`: another service had it.
+  void Route(Slot slot, const ClientMessagePtr& message, bool again = false)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void RefuseRequest(Slot slot, const ClientMessage& request, int code)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Takes it out of what is open, without a reply.
+  void ForgetRequest(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // The same; the service is told, and the client gets the error.
+  void CancelRequest(uint64_t id, CancelCause cause, int code)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void OnClientCancel(Slot slot, absl::string_view params_json)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void OnClientReply(Slot slot, const Envelope& reply)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // What is held may have its turn.
+  void ReleaseHeld(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void RerouteRequests(const AttachFeedPtr& feed)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void CloseStuckTo(const AttachFeedPtr& feed)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // Nothing of it is given to a service any more, and nobody waits for it.
+  void EndConversation(Slot slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  void Settle(Slot slot, uint64_t number, AskOutcome outcome)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  // The same, and the client is told that nobody waits for its reply.
+  void GiveUp(Slot slot, uint64_t number, AskOutcome::Kind how)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
+  SendTally SendText(Slot slot, absl::string_view text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(on_shard_);
 
   // Out of counts and sends, on to closing. False when it was closing already.
@@ -267,6 +333,10 @@ class Shard {
   FenceSet fences_ ABSL_GUARDED_BY(on_shard_);
   WatchLog watches_ ABSL_GUARDED_BY(on_shard_);
   std::vector<AttachFeedPtr> attached_ ABSL_GUARDED_BY(on_shard_);
+  Services services_ ABSL_GUARDED_BY(on_shard_);
+  absl::node_hash_map<uint64_t, OpenRequest> requests_
+      ABSL_GUARDED_BY(on_shard_);
+  uint64_t last_message_ ABSL_GUARDED_BY(on_shard_) = 0;
   std::vector<SendResult> results_ ABSL_GUARDED_BY(on_shard_);  // of Deliver
   std::vector<Slot> recipients_ ABSL_GUARDED_BY(on_shard_);     // of Send
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "broker/hub/origin.h"
 #include "broker/hub/shard.h"
 
@@ -212,6 +213,13 @@ ConnectionId Shard::OnOpen(Slot slot, std::unique_ptr<Handshake> handshake) {
     session->pending = std::make_unique<Session::Pending>(Session::Pending{
         std::move(handshake->pending),
         PendingInbound(session->endpoint->max_message_bytes), nullptr});
+  }
+  for (const auto& [name, value] : handshake->facts.headers) {
+    if (!absl::EqualsIgnoreCase(name, "traceparent") || !IsTraceparent(value)) {
+      continue;
+    }
+    session->conversation = std::make_unique<Conversation>();
+    session->conversation->traceparent = value;
   }
   sessions_[slot] = std::move(session);
   const ConnectionInfoPtr shared = info;

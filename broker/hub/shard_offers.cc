@@ -23,6 +23,7 @@ void Shard::Attach(const AttachFeedPtr& feed) {
   on_shard_.AssertHeld();
   std::erase_if(attached_, [](const auto& f) { return f->cancelled(); });
   attached_.push_back(feed);
+  if (feed->spec().messages) services_.Add(feed);
 }
 
 void Shard::TellAttached(const ConnectionInfo* before,

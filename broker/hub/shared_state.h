@@ -38,6 +38,8 @@ struct SharedState {
   Tickets tickets;
   RevocationLog revocations;
   Offers offers;
+  std::atomic<uint64_t> open_requests{0};  // of clients, with services
+  std::atomic<uint64_t> last_question{0};  // the number of its id
   std::atomic<bool> draining{false};
   std::atomic<MemoryLevel> memory_level{MemoryLevel::kNormal};
   // Has a shard close those connections of an account that lost their places.

@@ -52,6 +52,10 @@ class Transport {
   virtual void CloseWithReason(Slot slot, CloseCode code,
                                absl::string_view reason) = 0;
 
+  // Whether the client is read from; a while after false it is not. What it
+  // sends then waits in the kernel, and fills its own.
+  virtual void SetReading(Slot slot, bool on) = 0;
+
   struct OutboxBytes {
     uint64_t now = 0;
     uint64_t peak = 0;

@@ -74,6 +74,8 @@ inline constexpr Rule kRules[] = {
     {"BroadcastFiltered", {Role::kSend}, Effect::kSends},
     // Each item is held against the rule of its own call.
     {"Publish", {Role::kSend, Role::kBind, Role::kRevoke}, Effect::kSends},
+    {"RequestConnection", {Role::kSend}, Effect::kSends},
+    {"RequestFiltered", {Role::kSend}, Effect::kSends},
     {"GetConnection", {Role::kRead}, Effect::kLooks},
     {"ListConnections", {Role::kRead}, Effect::kLooks},
     {"CountConnections", {Role::kRead}, Effect::kLooks},

@@ -139,6 +139,11 @@ void IoThread::CloseWithReason(Slot slot, CloseCode code,
   by_slot_[slot]->CloseWithReason(code, reason);
 }
 
+void IoThread::SetReading(Slot slot, bool on) {
+  on_thread_.AssertHeld();
+  by_slot_[slot]->SetReading(on);
+}
+
 Transport::OutboxBytes IoThread::Outbox(Slot slot) const {
   on_thread_.AssertHeld();
   OutboxBytes bytes = by_slot_[slot]->outbox_bytes();

@@ -55,6 +55,7 @@ class IoThread final : public Transport {
   void Close(Slot slot, CloseCode code, absl::Duration drain_for) override;
   void CloseWithReason(Slot slot, CloseCode code,
                        absl::string_view reason) override;
+  void SetReading(Slot slot, bool on) override;
   OutboxBytes Outbox(Slot slot) const override;
 
   // ---- by its sockets ----

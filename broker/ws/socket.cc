@@ -70,6 +70,7 @@ void Socket::OnEvent(uint32_t events) {
   if (phase_ == Phase::kGone) return;
   // Nobody needs the answer any more.
   if (hung_up_ && phase_ == Phase::kAsked) return End();
+  if (paused_ && (events & (EPOLLHUP | EPOLLERR)) != 0) return End();
   if (hung_up_ || (events & EPOLLIN) != 0) {
     readable_ = true;
     Read();
@@ -88,6 +89,7 @@ void Socket::OnLater() {
 void Socket::Read() {
   for (int i = 0; readable_ && phase_ != Phase::kGone; ++i) {
     if (phase_ == Phase::kAsked) return;  // and once more at the answer
+    if (paused_ && phase_ == Phase::kOpen) return;
     if (i == kMaxReads) return ReadLater();
     const ssize_t n = recv(fd_, io_.read_buffer(), IoThread::kReadBuffer, 0);
     if (n < 0 && errno == EINTR) continue;
@@ -308,6 +310,21 @@ bool Socket::EngineGotPing() {
   return queued() < kMaxOutboxForPong;
 }
 
+void Socket::SetReading(bool on) {
+  paused_ = !on;
+  if (!on || phase_ != Phase::kOpen) return;
+  // The time in which nothing was read is not the client's.
+  last_heard_ = io_.loop().now();
+  if (message_since_ != MonotonicTime::max()) message_since_ = last_heard_;
+  if (heartbeat_at_ != MonotonicTime::max()) {
+    const Limits& limits = io_.shard().settings().limits;
+    heartbeat_at_ = last_heard_ + (awaiting_pong_ ? limits.pong_timeout
+                                                  : limits.ping_interval);
+  }
+  ArmOpen();
+  if (readable_) ReadLater();
+}
+
 void Socket::OnSignOfLife() {
   last_heard_ = io_.loop().now();
   if (!std::exchange(awaiting_pong_, false) || phase_ != Phase::kOpen) return;
@@ -316,6 +333,13 @@ void Socket::OnSignOfLife() {
 }
 
 void Socket::OnHeartbeat() {
+  if (paused_) {
+    // Whether it lives cannot be told, but when it has hung up.
+    if (hung_up_) return End();
+    heartbeat_at_ =
+        io_.loop().now() + io_.shard().settings().limits.ping_interval;
+    return;
+  }
   if (awaiting_pong_) {
     // If the thread was held up, the pong may be waiting for us.
     readable_ = true;

@@ -65,6 +65,8 @@ class Socket {
   void SendRest(absl::Span<const FramePtr> frames, ssize_t sent);
   void Close(CloseCode code, absl::Duration drain_for);
   void CloseWithReason(CloseCode code, absl::string_view reason);
+  // What was read already is still handed on.
+  void SetReading(bool on);
   Transport::OutboxBytes outbox_bytes() const { return {queued(), peak_}; }
 
   size_t index = 0;  // among the IoThread's sockets
@@ -148,6 +150,7 @@ class Socket {
   Phase phase_ = Phase::kHead;
   bool opened_ = false;        // the shard knows it
   bool readable_ = false;      // since the last edge, until EAGAIN
+  bool paused_ = false;        // see SetReading
   bool hung_up_ = false;       // an edge told of the client's FIN, or worse
   bool eof_ = false;           // and it has been read
   bool engine_ended_ = false;  // nothing follows what is in the outbox

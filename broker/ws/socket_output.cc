@@ -202,6 +202,8 @@ void Socket::BeginClosing() {
   phase_ = Phase::kClosing;
   SetSlow(false);
   if (slot_ != kNoSlot) io_.SetReady(slot_, false);
+  // The client's close frame is behind what was left unread.
+  if (std::exchange(paused_, false) && readable_) ReadLater();
   Arm(io_.loop().now() + kCloseDeadline);
 }
 

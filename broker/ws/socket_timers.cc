@@ -30,7 +30,8 @@ void Socket::ArmOpen() {
 
 MonotonicTime Socket::MessageDeadline() const {
   const auto timeout = io_.shard().settings().limits.message_timeout;
-  if (message_since_ == MonotonicTime::max() || timeout.count() == 0) {
+  if (message_since_ == MonotonicTime::max() || timeout.count() == 0 ||
+      paused_) {
     return MonotonicTime::max();
   }
   return message_since_ + timeout;

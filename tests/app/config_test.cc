@@ -63,6 +63,10 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
   EXPECT_EQ(mine.soft_outbox_time, e.soft_outbox_time);
   EXPECT_EQ(mine.pending_timeout, e.pending_timeout);
   EXPECT_EQ(mine.offer_timeout, e.offer_timeout);
+  EXPECT_EQ(mine.max_requests_in_flight, e.max_requests_in_flight);
+  EXPECT_EQ(mine.request_timeout, e.request_timeout);
+  EXPECT_EQ(mine.message_order, e.message_order);
+  EXPECT_EQ(mine.cancel_method, e.cancel_method);
   const Limits l;
   const Limits& limits = settings->limits;
   EXPECT_EQ(limits.max_connections_per_address, l.max_connections_per_address);
@@ -80,6 +84,9 @@ TEST_F(ConfigTest, DefaultsAreThoseOfTheSettings) {
             l.max_ticket_misses_per_minute);
   EXPECT_EQ(limits.message_timeout, l.message_timeout);
   EXPECT_EQ(limits.max_memory_bytes, l.max_memory_bytes);
+  EXPECT_EQ(limits.max_requests_in_flight, l.max_requests_in_flight);
+  EXPECT_EQ(limits.max_waiting_messages, l.max_waiting_messages);
+  EXPECT_EQ(limits.max_waiting_bytes, l.max_waiting_bytes);
   EXPECT_EQ(mine.allow_missing_origin, e.allow_missing_origin);
   EXPECT_EQ(mine.max_messages_per_second, e.max_messages_per_second);
   EXPECT_EQ(mine.max_bytes_per_second, e.max_bytes_per_second);
@@ -117,6 +124,10 @@ endpoints:
     max_messages_per_second: 20
     max_bytes_per_second: 30000
     offer_timeout: 2.5s
+    max_requests_in_flight: 3
+    request_timeout: 4s
+    message_order: STRICT
+    cancel_method: $/cancelRequest
 limits:
   max_connections: 5
   max_connections_per_address: 2
@@ -132,6 +143,9 @@ limits:
   max_ticket_misses_per_minute: 5
   message_timeout: 3s
   max_memory_bytes: 67108864
+  max_requests_in_flight: 6
+  max_waiting_messages: 7
+  max_waiting_bytes: 8
 shards: 3
 drain: {window: 0s}
 log: {level: debug, format: JSON}
@@ -165,6 +179,10 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_TRUE(raw.allow_pending);
   EXPECT_TRUE(raw.allow_attach);
   EXPECT_EQ(raw.offer_timeout, std::chrono::milliseconds(2500));
+  EXPECT_EQ(raw.max_requests_in_flight, 3u);
+  EXPECT_EQ(raw.request_timeout, std::chrono::seconds(4));
+  EXPECT_EQ(raw.message_order, MessageOrder::kStrict);
+  EXPECT_EQ(raw.cancel_method, "$/cancelRequest");
   EXPECT_EQ(raw.max_message_bytes, 3u << 20);
   EXPECT_EQ(raw.max_outbox_bytes, 6u << 20) << "follows the message size";
   EXPECT_EQ(raw.soft_outbox_bytes, 1000u);
@@ -194,6 +212,9 @@ TEST_F(ConfigTest, EveryKeyIsTaken) {
   EXPECT_EQ(limits.max_ticket_misses_per_minute, 5u);
   EXPECT_EQ(limits.message_timeout, std::chrono::seconds(3));
   EXPECT_EQ(limits.max_memory_bytes, 64u << 20);
+  EXPECT_EQ(limits.max_requests_in_flight, 6u);
+  EXPECT_EQ(limits.max_waiting_messages, 7u);
+  EXPECT_EQ(limits.max_waiting_bytes, 8u);
   EXPECT_FALSE(raw.allow_missing_origin);
   EXPECT_EQ(raw.max_messages_per_second, 20u);
   EXPECT_EQ(raw.max_bytes_per_second, 30'000u);
@@ -382,6 +403,18 @@ TEST_F(ConfigTest, ValuesAreHeldToTheRules) {
        "endpoints[0].max_bytes_per_second: 1073741825 is out of range"},
       {"endpoints: [{path: /a, max_messages_per_second: 1000001}]",
        "endpoints[0].max_messages_per_second: 1000001 is out of range"},
+      {"endpoints: [{path: /a, max_requests_in_flight: 0}]",
+       "endpoints[0].max_requests_in_flight: 0 is out of range"},
+      {"endpoints: [{path: /a, request_timeout: 99ms}]",
+       "endpoints[0].request_timeout: 99ms is out of range"},
+      {"endpoints: [{path: /a, message_order: ANY}]",
+       "endpoints[0].message_order: \"ANY\" is not allowed"},
+      {"limits: {max_requests_in_flight: 0}",
+       "limits.max_requests_in_flight: 0 is out of range"},
+      {"limits: {max_waiting_messages: 1000001}",
+       "limits.max_waiting_messages: 1000001 is out of range"},
+      {"limits: {max_waiting_bytes: 0}",
+       "limits.max_waiting_bytes: 0 is out of range"},
       {"limits: {max_ticket_misses_per_minute: 60001}",
        "limits.max_ticket_misses_per_minute: 60001 is out of range"},
       {"limits: {message_timeout: 1ms}",

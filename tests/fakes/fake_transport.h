@@ -25,6 +25,7 @@ class FakeTransport final : public Transport {
     std::string reason;  // when it is not the code's
     absl::Duration drain_for;
     int close_calls = 0;
+    bool reading = true;
     SendResult next_result = SendResult::kQueued;
     OutboxBytes outbox{7, 9};
   };
@@ -58,6 +59,9 @@ class FakeTransport final : public Transport {
                        absl::string_view reason) override {
     sockets.at(slot).reason = std::string(reason);
     Close(slot, code, absl::ZeroDuration());
+  }
+  void SetReading(Slot slot, bool on) override {
+    sockets.at(slot).reading = on;
   }
   OutboxBytes Outbox(Slot slot) const override {
     return sockets.at(slot).outbox;

@@ -75,6 +75,11 @@ class AttachTest : public HubFixture {
           closed_ = item;
           told.push_back("closed");
           break;
+        case Kind::kMessage:
+        case Kind::kCancelled:
+        case Kind::kReport:
+          ADD_FAILURE() << "nobody asked for messages";
+          break;
       }
     }
   }
