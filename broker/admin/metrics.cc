@@ -146,6 +146,22 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
               "message; out, because the client was too slow.")
       .Add(Sum(s.shards, &ShardStats::messages_in_dropped), in)
       .Add(Sum(s.shards, &ShardStats::messages_out_dropped_slow), to_clients);
+  out.Counter("client_requests_total",
+              "JSON-RPC requests of clients.")
+      .Add(Sum(s.shards, &ShardStats::client_requests));
+  out.Counter("client_requests_failed_total",
+              "Of those, how many the broker answered with an error: refused, "
+              "because nobody serves them or there is no room; lost, because "
+              "there was no reply in time or the service left.")
+      .Add(Sum(s.shards, &ShardStats::client_requests_refused),
+           {{"why", "refused"}})
+      .Add(Sum(s.shards, &ShardStats::client_requests_lost), {{"why", "lost"}});
+  out.Counter("requests_to_clients_total",
+              "JSON-RPC requests that services put to clients.")
+      .Add(Sum(s.shards, &ShardStats::questions));
+  out.Counter("client_replies_unmatched_total",
+              "Replies of clients to what they were not asked, or too late.")
+      .Add(Sum(s.shards, &ShardStats::replies_unmatched));
   out.Counter("bytes_total",
               "Bytes on the sockets of clients, handshakes included; with "
               "TLS those that are encrypted.")

@@ -1,1 +1,2 @@
 from harness.start import broker, start_broker  # noqa: F401 (fixtures)
+from harness.service import attach  # noqa: F401

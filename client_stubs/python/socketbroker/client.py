@@ -12,8 +12,10 @@ from typing import Callable, Iterable, Iterator, Optional, Tuple
 import grpc
 
 from socketbroker import error as _error
+from socketbroker.streams import AttachStream, ClientReplies, ConnectionWatch
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
+from socketbroker.v1 import conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
 
@@ -42,66 +44,6 @@ def tls_from_files(
         None if file is None else pathlib.Path(file).read_bytes() for file in (ca, private_key, certificate)
     )
     return grpc.ssl_channel_credentials(ca_pem, key_pem, certificate_pem)
-
-
-class _Responses:
-    """What the broker says on a stream: iterate over it.
-
-    It ends with BrokerError when the broker ends it with an error, and silently
-    after `cancel`, which any thread may call. A `with` block cancels at its end.
-    """
-
-    def __init__(self, call):
-        self._call = call
-        self._cancelled = False
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        try:
-            return next(self._call)
-        except grpc.RpcError as error:
-            if self._cancelled:
-                raise StopIteration from None
-            raise _error.from_rpc_error(error) from error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.cancel()
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self._call.cancel()
-
-
-class ConnectionWatch(_Responses):
-    """The responses of WatchConnections."""
-
-
-class AttachStream(_Responses):
-    """A service's side of Attach: what the broker tells, and what it is told.
-
-    Every method may be called by any thread.
-    """
-
-    def __init__(self, call, requests):
-        super().__init__(call)
-        self._requests = requests
-        # gRPC waits for the next request until there are no more.
-        call.add_callback(lambda: requests.put(None))
-
-    def credit(self, *, handshakes: int = 0, events: int = 0) -> None:
-        """Lets the broker tell so much more."""
-        self._requests.put(attach_pb2.AttachRequest(
-            credit=attach_pb2.AttachCredit(handshakes=handshakes, events=events)))
-
-    def refuse(self, offer_id: int, reason: str = "") -> None:
-        """Refuses a client that was offered. To admit it: `Client.add_connection`."""
-        self._requests.put(attach_pb2.AttachRequest(
-            refuse_handshake=attach_pb2.RefuseHandshake(offer_id=offer_id, reason=reason)))
 
 
 class Client:
@@ -222,6 +164,19 @@ class Client:
         requests = queue.SimpleQueue()
         requests.put(attach_pb2.AttachRequest(start=start))
         return AttachStream(self._start(self._stub.Attach, iter(requests.get, None), timeout), requests)
+
+    def request_connection(
+        self, request: conversation_pb2.RequestConnectionRequest, *, timeout: Optional[float] = None
+    ) -> conversation_pb2.RequestConnectionResponse:
+        """Asks one client. The call's timeout ends the request, too: give it a
+        longer one together with a longer `request.timeout`."""
+        return self._call(self._stub.RequestConnection, request, timeout)
+
+    def request_filtered(
+        self, request: conversation_pb2.RequestFilteredRequest, *, timeout: Optional[float] = None
+    ) -> ClientReplies:
+        """Asks many clients; a timeout, when given, ends the whole stream."""
+        return ClientReplies(self._start(self._stub.RequestFiltered, request, timeout))
 
     def add_connection(
         self, request: pb.AddConnectionRequest, *, timeout: Optional[float] = None

@@ -1,9 +1,8 @@
 """Attached services: they judge handshakes and hear what happens to connections."""
 
 import concurrent.futures
+import functools
 import json
-import queue
-import threading
 
 import grpc
 import pytest
@@ -19,62 +18,10 @@ from socketbroker.v1 import socket_broker_pb2 as pb
 Cause = attach_pb2.ConnectionClosed
 
 
-class Service:
-    """An attached service that keeps what it is told until the test asks."""
-
-    def __init__(self, broker, *, credit=(100, 1000), **start):
-        self.client = Client(broker.control)
-        handshakes, events = credit
-        self.stream = self.client.attach(attach_pb2.AttachStart(
-            credit=attach_pb2.AttachCredit(handshakes=handshakes, events=events), **start))
-        self._told = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.started = self.next("started")
-
-    def _read(self):
-        try:
-            for told in self.stream:
-                self._told.put(told)
-        except BrokerError as error:
-            self._told.put(error)
-
-    def next(self, kind=None):
-        told = self._told.get(timeout=PATIENCE)
-        assert not isinstance(told, BrokerError), told
-        if kind is None:
-            return told
-        assert told.WhichOneof("message") == kind, told
-        return getattr(told, kind)
-
-    def end(self):
-        """The error that ends it; what it was told before is dropped."""
-        while True:
-            told = self._told.get(timeout=PATIENCE)
-            if isinstance(told, BrokerError):
-                return told
-
-    def admit(self, offer, *args, **kwargs):
-        return self.client.add_connection(pb.AddConnectionRequest(
-            connection_id=offer.connection_id, identity=identity(*args, **kwargs))).connection
-
-    def leave(self):
-        self.stream.cancel()
-        self.client.close()
-
-
 @pytest.fixture
-def attach():
-    services = []
-
-    def attach(broker, **options):
-        options.setdefault("handshakes", True)
-        services.append(Service(broker, **options))
-        return services[-1]
-
-    yield attach
-    for service in services:
-        service.leave()
+def attach(attach):
+    """Services that judge handshakes, unless they say otherwise."""
+    return functools.partial(attach, handshakes=True)
 
 
 @pytest.fixture
@@ -180,7 +127,7 @@ def test_a_service_that_dies_is_replaced_at_once(broker, attach):
 
 
 def test_without_credit_nothing_is_offered(broker, attach):
-    idle, busy = attach(broker, credit=(0, 0)), attach(broker, credit=(1, 0))
+    idle, busy = attach(broker, credit=(0, 0, 0)), attach(broker, credit=(1, 0, 0))
     broker.connect()
     first = busy.next("handshake_offer")
     broker.connect()
@@ -261,7 +208,7 @@ def test_events_and_their_causes(broker, attach):
 
 
 def test_events_lost(broker, attach):
-    service = attach(broker, handshakes=False, match_all=True, credit=(0, 0))
+    service = attach(broker, handshakes=False, match_all=True, credit=(0, 0, 0))
     socket = broker.join("a1")
     update = pb.PublishRequest()
     for number in range(500):
