@@ -76,14 +76,18 @@ absl::Status ControlServer::Start() {
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(kMaxMessageBytes + kRequestOverhead));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8 * 1024);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 100);
+  // A RequestConnection waits for a client: many of a caller do at once.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
-  // So that callers come back and find what DNS or a certificate says now.
+  // So that callers come back and find what DNS or a certificate says now. The
+  // streams of attached services may go on: cutting one costs its clients an
+  // error each.
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 30 * 60'000);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 30'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                             12 * 3600'000);
   builder.RegisterService(&service_);
   if (options_.reflection) {
     reflection_ = MakeReflection({kService, "grpc.health.v1.Health"}, access_);

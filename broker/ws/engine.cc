@@ -206,7 +206,7 @@ class Engine::Connection {
     const std::string reason =
         websocketpp::close::extract_reason(payload, error);
     if (error) {
-      return Fail(close_status::protocol_error, "Invalid close reason");
+      return Fail(close_status::invalid_payload, "Invalid close reason");
     }
     if (code == close_status::no_status) code = close_status::normal;
     Close(code, reason);
