@@ -146,8 +146,7 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
               "message; out, because the client was too slow.")
       .Add(Sum(s.shards, &ShardStats::messages_in_dropped), in)
       .Add(Sum(s.shards, &ShardStats::messages_out_dropped_slow), to_clients);
-  out.Counter("client_requests_total",
-              "JSON-RPC requests of clients.")
+  out.Counter("client_requests_total", "JSON-RPC requests of clients.")
       .Add(Sum(s.shards, &ShardStats::client_requests));
   out.Counter("client_requests_failed_total",
               "Of those, how many the broker answered with an error: refused, "

@@ -25,10 +25,9 @@ absl::StatusOr<AskCommand> ReadAsk(const Request& request) {
   BROKER_RETURN_IF_ERROR(CheckCallMethod("method", request.method()));
   command.method = request.method();
   BROKER_ASSIGN_OR_RETURN(command.params_json, ReadParams("", request));
-  BROKER_ASSIGN_OR_RETURN(
-      const auto timeout,
-      ReadDuration("timeout", request.has_timeout(), request.timeout(),
-                   kMaxTimeout));
+  BROKER_ASSIGN_OR_RETURN(const auto timeout,
+                          ReadDuration("timeout", request.has_timeout(),
+                                       request.timeout(), kMaxTimeout));
   if (timeout) command.timeout = std::max(*timeout, absl::Milliseconds(1));
   return command;
 }
@@ -51,11 +50,10 @@ absl::Status Failure(Kind kind) {
     case Kind::kTimeout:
       return absl::DeadlineExceededError("the client did not reply in time");
     case Kind::kTooManyInFlight:
-      return WithReason(
-          absl::ResourceExhaustedError(absl::StrCat(
-              "the connection has ", Conversation::kMaxQuestions,
-              " requests open already: it was not asked")),
-          "TOO_MANY_IN_FLIGHT");
+      return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                            "the connection has ", Conversation::kMaxQuestions,
+                            " requests open already: it was not asked")),
+                        "TOO_MANY_IN_FLIGHT");
     case Kind::kDroppedSlow:
       return WithReason(absl::ResourceExhaustedError(
                             "the client reads too slowly: its outbox is full, "
@@ -165,11 +163,10 @@ absl::StatusOr<AskFilteredCommand> ReadAskFiltered(
   AskFilteredCommand command;
   BROKER_ASSIGN_OR_RETURN(command.ns, ReadNamespace(request, caller, settings));
   if (settings.FindNamespace(command.ns)->framing == Framing::kRaw) {
-    return WithReason(
-        absl::FailedPreconditionError(absl::StrCat(
-            "namespace ", command.ns,
-            " has framing RAW: its clients know of no requests")),
-        "FRAMING_RAW");
+    return WithReason(absl::FailedPreconditionError(absl::StrCat(
+                          "namespace ", command.ns,
+                          " has framing RAW: its clients know of no requests")),
+                      "FRAMING_RAW");
   }
   BROKER_ASSIGN_OR_RETURN(PredicatePtr predicate, ReadSelector(request));
   command.predicate = Predicate::Both(caller.filter(), std::move(predicate));
@@ -178,8 +175,8 @@ absl::StatusOr<AskFilteredCommand> ReadAskFiltered(
   BROKER_ASSIGN_OR_RETURN(command.ask, ReadAsk(request));
   // The id is of at most 21 characters.
   const FramePtr frame = Frame::Encode(
-      Opcode::kText, MakeRequest(~uint64_t{0}, command.ask.method,
-                                 command.ask.params_json));
+      Opcode::kText,
+      MakeRequest(~uint64_t{0}, command.ask.method, command.ask.params_json));
   BROKER_RETURN_IF_ERROR(
       CheckRequestFits(*frame, settings.MaxMessageBytes(command.ns)));
   command.max_results = request.max_results();

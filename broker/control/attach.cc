@@ -76,8 +76,7 @@ class Stream final
     if (!ok || !request_.has_start()) {
       return End(InvalidField("start", "must be the first message"));
     }
-    auto spec =
-        ReadAttachStart(*hub_.settings(), *caller_, request_.start());
+    auto spec = ReadAttachStart(*hub_.settings(), *caller_, request_.start());
     if (!spec.ok()) return End(spec.status());
     const auto feed = std::make_shared<AttachFeed>(*std::move(spec));
     {

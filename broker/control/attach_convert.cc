@@ -29,8 +29,8 @@ absl::Status CheckMethod(const std::string& field, const std::string& method) {
   const size_t star = method.find('*');
   if (star != std::string::npos && star != method.size() - 1) {
     return InvalidField(
-        field, absl::StrCat(Quoted(method),
-                            ": a `*` may only be the last character"));
+        field,
+        absl::StrCat(Quoted(method), ": a `*` may only be the last character"));
   }
   return absl::OkStatus();
 }
@@ -80,8 +80,8 @@ absl::StatusOr<MessageSpec> ReadMessages(const v1::AttachMessages& in,
                                      kMaxMethods, " are allowed"));
   }
   for (int i = 0; i < in.methods_size(); ++i) {
-    BROKER_RETURN_IF_ERROR(CheckMethod(absl::StrCat("messages.methods[", i, "]"),
-                                       in.methods(i)));
+    BROKER_RETURN_IF_ERROR(
+        CheckMethod(absl::StrCat("messages.methods[", i, "]"), in.methods(i)));
     spec.methods.push_back(in.methods(i));
   }
   PredicatePtr from;

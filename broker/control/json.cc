@@ -14,8 +14,7 @@ constexpr size_t kMaxMethodBytes = 256;
 absl::StatusOr<std::string> ValueToJson(
     absl::string_view field, const google::protobuf::Message& value) {
   std::string json;
-  const auto status =
-      google::protobuf::util::MessageToJsonString(value, &json);
+  const auto status = google::protobuf::util::MessageToJsonString(value, &json);
   if (status.ok()) return json;
   return InvalidField(field, std::string(status.message()));
 }

@@ -169,7 +169,7 @@ class AttachFeed {
     Ending ending;                  // kClosed
     ClientMessagePtr message;       // kMessage
     uint64_t number = 0;            // kCancelled: the message; kReport
-    CancelCause cause = CancelCause::kClient;     // kCancelled
+    CancelCause cause = CancelCause::kClient;    // kCancelled
     SendOutcome outcome = SendOutcome::kQueued;  // kReport
   };
   // The next item, the status of a feed that has failed, or neither. Offers

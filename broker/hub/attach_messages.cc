@@ -65,12 +65,12 @@ void AttachFeed::PopMessage() {
 }
 
 void AttachFeed::Sweep() {
-  const auto over = [&](const Waiting& waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
-                        mu_) {
-    if (!waiting.message->over()) return false;
-    message_bytes_ -= waiting.message->size();
-    return true;
-  };
+  const auto over = [&](const Waiting& waiting)
+                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+                          if (!waiting.message->over()) return false;
+                          message_bytes_ -= waiting.message->size();
+                          return true;
+                        };
   messages_.erase(std::remove_if(messages_.begin(), messages_.end(), over),
                   messages_.end());
   SetRoom();

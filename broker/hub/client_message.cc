@@ -17,8 +17,8 @@ void Inflow::Take(uint64_t weight) {
 
 bool ClientMessage::Give() {
   Stage waiting = Stage::kWaiting;
-  const bool given = !inflow->closed() && stage_.compare_exchange_strong(
-                                              waiting, Stage::kGiven);
+  const bool given = !inflow->closed() &&
+                     stage_.compare_exchange_strong(waiting, Stage::kGiven);
   if (weight > 0) inflow->Take(weight);
   return given;
 }

@@ -43,8 +43,8 @@ struct Conversation {
   std::string traceparent;  // of the handshake
   std::shared_ptr<Inflow> inflow;
   StickyServices sticky;
-  std::vector<uint64_t> open;        // ids of its requests with services
-  uint64_t open_bytes = 0;           // of those
+  std::vector<uint64_t> open;         // ids of its requests with services
+  uint64_t open_bytes = 0;            // of those
   std::deque<ClientMessagePtr> held;  // behind them, where the order is strict
   // By the number of the id.
   absl::flat_hash_map<uint64_t, std::unique_ptr<Question>> questions;

@@ -40,8 +40,8 @@ void Hub::Unask(const AskedPtr& asked) {
 }
 
 AskFeedPtr Hub::AskFiltered(AskFilteredCommand command) {
-  const auto feed = std::make_shared<AskFeed>(command.max_results,
-                                              shards_.size());
+  const auto feed =
+      std::make_shared<AskFeed>(command.max_results, shards_.size());
   feed->OnGiveUp([this, feed = std::weak_ptr<AskFeed>(feed)] {
     const AskFeedPtr held = feed.lock();
     if (held == nullptr) return;
@@ -56,8 +56,8 @@ AskFeedPtr Hub::AskFiltered(AskFilteredCommand command) {
   auto count = [who = std::move(who)](Shard& s) {
     return s.CountRecipients(who);
   };
-  auto ask = [this, feed, command = std::move(command)](
-                 absl::StatusOr<uint64_t> matched) {
+  auto ask = [this, feed,
+              command = std::move(command)](absl::StatusOr<uint64_t> matched) {
     if (!matched.ok()) return feed->Fail(matched.status());
     if (*matched > AskFilteredCommand::kMaxAsked) {
       return feed->Fail(WithReason(

@@ -24,10 +24,10 @@ absl::Status Outgoing::CheckFits(Framing framing,
 absl::Status CheckRequestFits(const Frame& request,
                               uint64_t max_message_bytes) {
   if (request.payload_size() <= max_message_bytes) return absl::OkStatus();
-  return InvalidField("params",
-                      absl::StrCat("make a request of ", request.payload_size(),
-                                   " bytes, at most ", max_message_bytes,
-                                   " are allowed here"));
+  return InvalidField(
+      "params",
+      absl::StrCat("make a request of ", request.payload_size(),
+                   " bytes, at most ", max_message_bytes, " are allowed here"));
 }
 
 }  // namespace broker

@@ -46,9 +46,8 @@ Services::Routed Services::Route(const ClientMessagePtr& message,
     feed = Choose(match.services, match.pattern, *message, sticky);
     if (feed->Push(message, limits)) {
       if (IsSticky(*feed, Sticky::kConnection)) {
-        std::erase_if(sticky, [&](const auto& s) {
-          return s.first == match.pattern;
-        });
+        std::erase_if(sticky,
+                      [&](const auto& s) { return s.first == match.pattern; });
         sticky.emplace_back(match.pattern, feed);
       }
       return Routed::kTaken;
@@ -66,9 +65,8 @@ AttachFeedPtr Services::Choose(const Candidates& candidates,
                                const StickyServices& sticky) const {
   for (const auto& [begun, with] : sticky) {
     const AttachFeedPtr feed = begun == pattern ? with.lock() : nullptr;
-    if (feed != nullptr &&
-        std::find(candidates.begin(), candidates.end(), feed->number()) !=
-            candidates.end()) {
+    if (feed != nullptr && std::find(candidates.begin(), candidates.end(),
+                                     feed->number()) != candidates.end()) {
       return feed;
     }
   }

@@ -191,7 +191,7 @@ class Shard {
     // For the pending deadline, then for the expiry of the identity. Most idle
     // connections wait for neither.
     std::unique_ptr<Timer> timer;
-    std::unique_ptr<MessageRate> rate;  // when the endpoint has one
+    std::unique_ptr<MessageRate> rate;           // when the endpoint has one
     std::unique_ptr<Conversation> conversation;  // once there is one
     int bad_envelopes = 0;
   };

@@ -33,8 +33,9 @@ absl::StatusOr<uint64_t> Shard::Ask(const ConnectionId& id,
                       "CONNECTION_PENDING");
   }
   if (sessions_[slot]->endpoint->framing == Framing::kRaw) {
-    return WrongState(id, "is of a namespace with framing RAW: it knows of no "
-                          "requests",
+    return WrongState(id,
+                      "is of a namespace with framing RAW: it knows of no "
+                      "requests",
                       "FRAMING_RAW");
   }
   Conversation& conversation = ConversationOf(slot);
@@ -45,8 +46,8 @@ absl::StatusOr<uint64_t> Shard::Ask(const ConnectionId& id,
   const uint64_t number = shared_.last_question.fetch_add(1) + 1;
   const FramePtr request = Frame::Encode(
       Opcode::kText, MakeRequest(number, command.method, command.params_json));
-  BROKER_RETURN_IF_ERROR(CheckRequestFits(
-      *request, sessions_[slot]->endpoint->max_message_bytes));
+  BROKER_RETURN_IF_ERROR(
+      CheckRequestFits(*request, sessions_[slot]->endpoint->max_message_bytes));
   stats_.questions.Add();
   auto question = std::make_unique<Question>();
   question->settle = std::move(settle);
@@ -153,9 +154,8 @@ void Shard::GiveUp(Slot slot, uint64_t number, AskOutcome::Kind how) {
   Settle(slot, number, {how, ""});
   const std::string& method = sessions_[slot]->endpoint->cancel_method;
   if (method.empty()) return;
-  SendText(slot,
-           MakeNotification(method, absl::StrCat(R"({"request_id":"s)", number,
-                                                 R"("})")));
+  SendText(slot, MakeNotification(method, absl::StrCat(R"({"request_id":"s)",
+                                                       number, R"("})")));
 }
 
 }  // namespace broker

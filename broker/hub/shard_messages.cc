@@ -60,11 +60,11 @@ void Shard::HandleEnvelope(Slot slot, absl::string_view text) {
     if (++sessions_[slot]->bad_envelopes > kMaxBadEnvelopes) {
       Close(slot, CloseCode::kPolicy);
     } else {
-      SendText(slot, MakeErrorReply(envelope.id_json,
-                                    static_cast<int>(result.fault),
-                                    result.fault == EnvelopeFault::kParseError
-                                        ? "Parse error"
-                                        : "Invalid Request"));
+      SendText(slot,
+               MakeErrorReply(envelope.id_json, static_cast<int>(result.fault),
+                              result.fault == EnvelopeFault::kParseError
+                                  ? "Parse error"
+                                  : "Invalid Request"));
     }
     return;
   }
@@ -122,16 +122,16 @@ void Shard::Dispatch(Slot slot, ClientMessagePtr message) {
   const Session& session = *sessions_[slot];
   Conversation& conversation = *session.conversation;
   if (message->kind == Kind::kRequest) {
-    if (!HasRoomFor(slot, *message)) return RefuseRequest(slot, *message, -32000);
+    if (!HasRoomFor(slot, *message))
+      return RefuseRequest(slot, *message, -32000);
   } else {
     message->weight = message->inflow->WeightOf(message->size());
     if (message->inflow->Add(message->weight)) {
       transport_.SetReading(slot, false);
     }
   }
-  const bool wait =
-      session.endpoint->message_order == MessageOrder::kStrict &&
-      (!conversation.open.empty() || !conversation.held.empty());
+  const bool wait = session.endpoint->message_order == MessageOrder::kStrict &&
+                    (!conversation.open.empty() || !conversation.held.empty());
   if (wait) {
     conversation.held.push_back(std::move(message));
   } else {
@@ -150,7 +150,8 @@ bool Shard::HasRoomFor(Slot slot, const ClientMessage& request) {
     bytes += held->size();
   }
   return requests < endpoint.max_requests_in_flight &&
-         bytes <= PendingInbound::kMaxMessageSizes * endpoint.max_message_bytes &&
+         bytes <=
+             PendingInbound::kMaxMessageSizes * endpoint.max_message_bytes &&
          shared_.open_requests < settings_->limits.max_requests_in_flight;
 }
 
@@ -192,12 +193,11 @@ void Shard::Route(Slot slot, const ClientMessagePtr& message, bool again) {
 
 void Shard::RefuseRequest(Slot slot, const ClientMessage& request, int code) {
   stats_.client_requests_refused.Add();
-  SendText(slot, code == -32601
-                     ? MakeErrorReply(request.request_id, code,
-                                      "Method not found")
-                     : MakeErrorReply(request.request_id, code,
-                                      "Service unavailable",
-                                      R"({"retry_after":1})"));
+  SendText(slot,
+           code == -32601
+               ? MakeErrorReply(request.request_id, code, "Method not found")
+               : MakeErrorReply(request.request_id, code, "Service unavailable",
+                                R"({"retry_after":1})"));
 }
 
 }  // namespace broker

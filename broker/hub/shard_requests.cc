@@ -30,9 +30,8 @@ void Shard::Reply(const AttachFeedPtr& from, const ServiceReply& reply) {
     return report(SendOutcome::kGone);
   }
   const Slot slot = it->second.slot;
-  std::string text =
-      MakeReply(it->second.message->request_id,
-                reply.is_error ? "error" : "result", reply.json);
+  std::string text = MakeReply(it->second.message->request_id,
+                               reply.is_error ? "error" : "result", reply.json);
   if (text.size() > sessions_[slot]->endpoint->max_message_bytes) {
     text = MakeErrorReply(it->second.message->request_id, -32603,
                           "The reply is too long");

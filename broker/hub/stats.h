@@ -47,13 +47,13 @@ struct ShardStats {
 
   // By the shard.
   Counter messages_in;
-  Counter messages_in_dropped;  // nobody listens, or the envelope was bad
+  Counter messages_in_dropped;      // nobody listens, or the envelope was bad
   Counter client_requests;          // of JSON-RPC
   Counter client_requests_refused;  // nobody serves them, or there is no room
   Counter client_requests_lost;     // no reply in time, or the service left
   Counter questions;                // requests to clients
   Counter replies_unmatched;        // of clients, to no question
-  Counter messages_out;         // one per recipient that queued it
+  Counter messages_out;             // one per recipient that queued it
   Counter messages_out_dropped_slow;
   Counter connections_shed;  // for want of memory
   CounterByCode closes;      // by the code on the wire; 1006: none

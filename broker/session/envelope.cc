@@ -282,9 +282,8 @@ std::string MakeError(int64_t code, absl::string_view message,
 std::string MakeRequest(uint64_t number, absl::string_view method,
                         absl::string_view params_json) {
   return absl::StrCat(R"({"jsonrpc":"2.0","id":"s)", number, R"(","method":)",
-                      Quote(method),
-                      params_json.empty() ? "" : R"(,"params":)", params_json,
-                      "}");
+                      Quote(method), params_json.empty() ? "" : R"(,"params":)",
+                      params_json, "}");
 }
 
 uint64_t ReadRequestNumber(absl::string_view id) {

@@ -157,8 +157,8 @@ class Sax final : public nlohmann::json_sax<Json> {
   bool End() {
     --depth_;
     if (depth_ == 1 && levels_[0].object) {
-      visitor_.OnMemberEnd(
-          key_, {member_, static_cast<size_t>(position_ - member_)});
+      visitor_.OnMemberEnd(key_,
+                           {member_, static_cast<size_t>(position_ - member_)});
     }
     return true;
   }

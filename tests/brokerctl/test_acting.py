@@ -151,7 +151,7 @@ def test_send_account(broker):
 
 
 def test_send_connection_from_standard_input(broker):
-    broker.on("SendToConnection", pb.SendToConnectionResponse(outcome=pb.SEND_OUTCOME_QUEUED))
+    broker.on("SendToConnection", pb.SendToConnectionResponse(outcome=message_pb2.SEND_OUTCOME_QUEUED))
     result = run(broker, "send", "connection", "c1", "--text", "-", stdin="h\u00e9\n")
     assert result.stdout == "queued\n"
     assert broker.of("SendToConnection")[0].message.text == "h\u00e9\n"
@@ -167,7 +167,7 @@ def test_send_all_as_a_notification(broker):
 
 def test_broadcast_of_a_file_with_outcomes(broker, tmp_path):
     response = pb.BroadcastFilteredResponse(matched=1, queued=1)
-    response.outcomes.add(connection_id="c1", outcome=pb.SEND_OUTCOME_QUEUED)
+    response.outcomes.add(connection_id="c1", outcome=message_pb2.SEND_OUTCOME_QUEUED)
     broker.on("BroadcastFiltered", response)
     file = tmp_path / "bytes"
     file.write_bytes(b"\x00\xff\n")

@@ -321,7 +321,7 @@ TEST_F(AttachTest, ADrainIsToldToTheEnd) {
   EXPECT_TRUE(drained);
   EXPECT_TRUE(absl::IsUnavailable(*feed->TakeNext().end));
   const auto late = std::make_shared<AttachFeed>(
-      AttachSpec{"default", true, nullptr, nullptr});
+      AttachSpec{"default", true, std::nullopt, nullptr, nullptr});
   hub_->Attach(late, 1);
   EXPECT_TRUE(absl::IsUnavailable(*late->TakeNext().end));
 }
@@ -347,7 +347,7 @@ TEST_F(AttachTest, EventsWaitForCreditAndNotForever) {
 TEST_F(AttachTest, WhoLeavesBeforeItIsAttachedIsNobody) {
   Begin();
   const auto feed = std::make_shared<AttachFeed>(
-      AttachSpec{"default", true, nullptr, nullptr});
+      AttachSpec{"default", true, std::nullopt, nullptr, nullptr});
   hub_->Attach(feed, 5);
   feed->Cancel();
   hub_->Detach(feed);

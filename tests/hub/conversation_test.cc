@@ -58,10 +58,11 @@ class ConversationTest : public HubFixture {
       const AttachFeed::Item& item = *next.item;
       if (item.kind == Kind::kMessage) {
         last_ = item.message;
-        told.push_back(absl::StrCat(item.message->method, " ",
-                                    item.message->payload));
+        told.push_back(
+            absl::StrCat(item.message->method, " ", item.message->payload));
       } else if (item.kind == Kind::kCancelled) {
-        told.push_back(absl::StrCat("cancelled ", static_cast<int>(item.cause)));
+        told.push_back(
+            absl::StrCat("cancelled ", static_cast<int>(item.cause)));
         EXPECT_NE(item.number, 0);
       } else if (item.kind == Kind::kReport) {
         told.push_back(absl::StrCat("report ", item.number, " ",
@@ -110,9 +111,9 @@ class ConversationTest : public HubFixture {
     AskCommand command;
     command.method = method;
     outcome_.reset();
-    auto asked = hub_->Ask(
-        c.id, command,
-        [this](absl::StatusOr<AskOutcome> o) { outcome_ = std::move(o); });
+    auto asked = hub_->Ask(c.id, command, [this](absl::StatusOr<AskOutcome> o) {
+      outcome_ = std::move(o);
+    });
     RunAll();
     return asked;
   }
@@ -275,12 +276,14 @@ TEST_F(ConversationTest, AClientCancelsWhatIsGivenAndWhatWaits) {
   EXPECT_THAT(Told(feed), SizeIs(1));
   Notify(c, "cancel", R"({"request_id":1})");
   Notify(c, "cancel", R"({"request_id":"two"})");
-  EXPECT_THAT(Heard(c), ElementsAre(HasSubstr(R"("id":1,"error":{"code":-32800)"),
-                                    HasSubstr(R"("id":"two","error":{"code":-32800)")));
+  EXPECT_THAT(Heard(c),
+              ElementsAre(HasSubstr(R"("id":1,"error":{"code":-32800)"),
+                          HasSubstr(R"("id":"two","error":{"code":-32800)")));
   feed->AddMessageCredit(5);
   EXPECT_THAT(Told(feed), ElementsAre("cancelled 0"));
   // Over, unknown, nonsense: silence.
-  for (const char* params : {R"({"request_id":1})", R"({"request_id":99})", "[]"}) {
+  for (const char* params :
+       {R"({"request_id":1})", R"({"request_id":99})", "[]"}) {
     Notify(c, "cancel", params);
   }
   EXPECT_THAT(Heard(c), IsEmpty());
@@ -562,8 +565,8 @@ TEST_F(ConversationTest, AClientIsAskedAndReplies) {
   const auto c = Connect(2, "a1");
   Ask(c, "who");
   const auto heard = Heard(c);
-  ASSERT_THAT(heard, ElementsAre(
-      R"({"jsonrpc":"2.0","id":"s1","method":"who"})"));
+  ASSERT_THAT(heard,
+              ElementsAre(R"({"jsonrpc":"2.0","id":"s1","method":"who"})"));
   EXPECT_FALSE(outcome_);
   Say(c, R"({"jsonrpc":"2.0","id":"s1","result":{ "a" : 1}})");
   ASSERT_TRUE(outcome_.has_value() && outcome_->ok());
@@ -595,8 +598,10 @@ TEST_F(ConversationTest, AQuestionHasItsTimeAndItsConnection) {
   Heard(c);
   Pass(absl::Seconds(11));
   EXPECT_EQ((*outcome_)->kind, AskOutcome::Kind::kTimeout);
-  EXPECT_THAT(Heard(c), ElementsAre(
-      R"({"jsonrpc":"2.0","method":"cancel","params":{"request_id":"s1"}})"));
+  EXPECT_THAT(
+      Heard(c),
+      ElementsAre(
+          R"({"jsonrpc":"2.0","method":"cancel","params":{"request_id":"s1"}})"));
   Ask(c);
   Gone(c);
   EXPECT_EQ((*outcome_)->kind, AskOutcome::Kind::kGone);

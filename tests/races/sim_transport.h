@@ -42,6 +42,7 @@ class SimTransport final : public Transport {
   void CloseWithReason(Slot slot, CloseCode code, absl::string_view) override {
     world_.Closed(shard_, slot, code, /*drains=*/false);
   }
+  void SetReading(Slot, bool) override {}
   OutboxBytes Outbox(Slot) const override { return {}; }
 
  private:

@@ -109,9 +109,9 @@ TEST(MethodTableTest, FindsWhatAScanFinds) {
       best = std::max(best, rank);
       if (rank == best && rank > 0) expected.push_back(service);
     }
-    ASSERT_EQ(table.Find(method, [&](uint64_t s) { return s != refused; })
-                  .services,
-              expected)
+    ASSERT_EQ(
+        table.Find(method, [&](uint64_t s) { return s != refused; }).services,
+        expected)
         << method;
   }
 }

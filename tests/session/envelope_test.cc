@@ -293,9 +293,9 @@ TEST(EnvelopeTest, TakesATraceContextThatIsOne) {
   const std::string good =
       "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const auto read = [](const std::string& value) {
-    return ParseEnvelope(absl::StrCat(
-                             R"({"jsonrpc":"2.0","method":"m","traceparent":")",
-                             value, R"("})"))
+    return ParseEnvelope(
+               absl::StrCat(R"({"jsonrpc":"2.0","method":"m","traceparent":")",
+                            value, R"("})"))
         .envelope.traceparent;
   };
   EXPECT_EQ(read(good), good);
@@ -314,8 +314,8 @@ TEST(EnvelopeTest, FindsWhatIsCancelled) {
   EXPECT_EQ(FindCancelledId(R"({"request_id": 7})"), "7");
   EXPECT_EQ(FindCancelledId(R"({"id":"a"})"), R"("a")");
   EXPECT_EQ(FindCancelledId(R"({"id":1,"request_id":2})"), "2");
-  for (const char* none : {"", "{}", "[7]", "7", R"({"request_id":[7]})",
-                           R"({"request_id":7)"}) {
+  for (const char* none :
+       {"", "{}", "[7]", "7", R"({"request_id":[7]})", R"({"request_id":7)"}) {
     EXPECT_EQ(FindCancelledId(none), "") << none;
   }
 }
@@ -346,9 +346,9 @@ TEST(EnvelopeTest, HoldsServicesToWhatClientsCanRead) {
   EXPECT_TRUE(ValidateErrorData(Repeat("[", 30) + Repeat("]", 30)).ok());
   EXPECT_FALSE(ValidateErrorData(Repeat("[", 31) + Repeat("]", 31)).ok());
   EXPECT_TRUE(ValidateError(R"({"code":1,"message":"m","x":2})").ok());
-  for (const char* bad : {"[]", "1", "{}", R"({"code":1})",
-                          R"({"code":1.5,"message":"m"})",
-                          R"({"code":1,"message":2})"}) {
+  for (const char* bad :
+       {"[]", "1", "{}", R"({"code":1})", R"({"code":1.5,"message":"m"})",
+        R"({"code":1,"message":2})"}) {
     EXPECT_FALSE(ValidateError(bad).ok()) << bad;
   }
 }

@@ -87,9 +87,8 @@ TEST_F(PauseTest, ARevocationEndsWhoIsNotReadFrom) {
   command.target.kind = RevocationTarget::Kind::kAccount;
   command.target.key = "a1";
   std::promise<uint64_t> closed;
-  hub_->Revoke(std::move(command), [&](const auto& result) {
-    closed.set_value(result->closed);
-  });
+  hub_->Revoke(std::move(command),
+               [&](const auto& result) { closed.set_value(result->closed); });
   EXPECT_EQ(closed.get_future().get(), 1u);
   feed->AddMessageCredit(AttachFeed::kMaxCredit);
   EXPECT_FALSE(feed->TakeNext().item);

@@ -11,7 +11,7 @@ from concurrent import futures
 import grpc
 from google.protobuf import any_pb2
 from socketbroker._rpc import error_details_pb2, status_pb2
-from socketbroker.v1 import attach_pb2
+from socketbroker.v1 import attach_pb2, conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
 
@@ -43,6 +43,11 @@ def _pack(name, message):
     return any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{name}", value=message.SerializeToString())
 
 
+def response_of(name):
+    module = conversation_pb2 if name.startswith("RequestConnection") else pb
+    return getattr(module, f"{name}Response", None)
+
+
 class FakeBroker:
     def __init__(self):
         self.answers = {}
@@ -57,8 +62,9 @@ class FakeBroker:
                 "Attach": self._stream("Attach", attach_pb2.AttachResponse),
                 "Publish": self._stream("Publish", pb.PublishResponse),
                 "WatchConnections": self._watch,
+                "RequestFiltered": self._outcomes,
             }
-            handler = streams.get(name) or self._unary(name, getattr(pb, f"{name}Response", None))
+            handler = streams.get(name) or self._unary(name, response_of(name))
             setattr(servicer, name, handler)
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
         socket_broker_pb2_grpc.add_SocketBrokerServicer_to_server(servicer, self._server)
@@ -140,12 +146,15 @@ class FakeBroker:
 
         return handle
 
-    def _watch(self, request, context):
-        self._keep("WatchConnections", request, context)
-        for answer in self.answers.get("WatchConnections", []):
+    def _outcomes(self, request, context, name="RequestFiltered"):
+        self._keep(name, request, context)
+        for answer in self.answers.get(name, []):
             if isinstance(answer, Refusal):
                 self._refuse(context, answer)
             yield answer
+
+    def _watch(self, request, context):
+        yield from self._outcomes(request, context, "WatchConnections")
         end = threading.Event()
         with self._lock:
             self._watch_ends.append(end)

@@ -12,12 +12,14 @@ import socketbroker
 from fake_broker import METHODS, Refusal
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
+from socketbroker.v1 import conversation_pb2
+from socketbroker.v1 import message_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 
-STREAMS = ("Attach", "Publish", "WatchConnections")
+STREAMS = ("Attach", "Publish", "RequestFiltered", "WatchConnections")
 
 
 def snake_case(name):
@@ -36,8 +38,9 @@ def identity(account="a1"):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in STREAMS])
 def test_has_one_method_for_every_rpc(broker, client, name):
-    response = getattr(client, snake_case(name))(getattr(pb, f"{name}Request")())
-    assert type(response) is getattr(pb, f"{name}Response")
+    module = conversation_pb2 if name == "RequestConnection" else pb
+    response = getattr(client, snake_case(name))(getattr(module, f"{name}Request")())
+    assert type(response) is getattr(module, f"{name}Response")
     assert broker.names == [name]
 
 
@@ -273,3 +276,29 @@ def test_attach_ends_when_it_is_cancelled(broker, client):
     next(stream)
     stream.cancel()
     assert list(stream) == []
+
+
+def test_attach_replies_sends_and_drains(broker, client):
+    broker.on("Attach", lambda request: attach_pb2.AttachResponse())
+    with client.attach(attach_pb2.AttachStart()) as stream:
+        stream.credit(messages=4)
+        stream.reply(conversation_pb2.Reply(message_id=7, result_json=b"1"))
+        stream.send("c1", message_pb2.Message(text="hi"), report=9)
+        stream.drain()
+        stream.half_close()
+        assert len(list(stream)) == 5  # and it ends
+    said = broker.of("Attach")
+    assert said[1].credit.messages == 4 and said[2].reply.message_id == 7
+    assert (said[3].send.connection_id, said[3].send.message.text, said[3].send.report) == ("c1", "hi", 9)
+    assert said[4].HasField("drain")
+
+
+def test_request_filtered_streams_outcomes(broker, client):
+    response = conversation_pb2.RequestFilteredResponse
+    broker.on("RequestFiltered", [response(connection_id="c1"),
+                                  Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "no", "TOO_MANY_OUTCOMES")])
+    outcomes = client.request_filtered(conversation_pb2.RequestFilteredRequest(method="m"))
+    assert next(outcomes).connection_id == "c1"
+    with pytest.raises(socketbroker.BrokerError) as raised:
+        next(outcomes)
+    assert raised.value.reason == "TOO_MANY_OUTCOMES"

@@ -33,6 +33,8 @@ WANTED = {
     "SendToConnection": {"SEND"},
     "SendToAccount": {"SEND"},
     "BroadcastFiltered": {"SEND"},
+    "RequestConnection": {"SEND"},
+    "RequestFiltered": {"SEND"},
     "Publish": {"SEND", "BIND", "REVOKE"},
     "GetConnection": {"READ"},
     "ListConnections": {"READ"},

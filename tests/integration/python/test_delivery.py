@@ -172,13 +172,13 @@ def test_outcome_for_each_connection(broker, crowd):
         broadcast(broker, 'account_id = "a*"', include_outcomes=True),
     ):
         assert {o.connection_id: o.outcome for o in answer.outcomes} == {
-            socket.id: pb.SEND_OUTCOME_QUEUED for socket in crowd}
+            socket.id: message_pb2.SEND_OUTCOME_QUEUED for socket in crowd}
     assert len(to_account(broker, "a1", include_outcomes=True).outcomes) == 2
     assert len(send(broker).outcomes) == 0
 
 
 def test_send_to_connection(broker, crowd):
-    assert to_connection(broker, crowd[1].id, text(ODD_TEXT)).outcome == pb.SEND_OUTCOME_QUEUED
+    assert to_connection(broker, crowd[1].id, text(ODD_TEXT)).outcome == message_pb2.SEND_OUTCOME_QUEUED
     assert received(broker, crowd) == [[], [ODD_TEXT], []]
     with fails("NOT_FOUND"):
         to_connection(broker, "01890a5d-ac96-774b-bcce-b302099a8057")
@@ -285,7 +285,7 @@ def test_raw_endpoint_takes_any_binary(start_broker, value):
     broker = start_broker(config=RAW_ENDPOINT)
     socket = broker.join("a1", path="/raw", namespace="raw")
     here = broker.join("a1")
-    assert to_connection(broker, socket.id, message_pb2.Message(binary=value)).outcome == pb.SEND_OUTCOME_QUEUED
+    assert to_connection(broker, socket.id, message_pb2.Message(binary=value)).outcome == message_pb2.SEND_OUTCOME_QUEUED
     assert socket.receive() == value
     assert received(broker, [here]) == [[]]
 

@@ -1,4 +1,4 @@
-"""What clients send, while no service listens."""
+"""What clients send, mostly while no service takes it."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 from harness import raw
 from harness.broker import wait_until
 from harness.checks import notification
+from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 RAW_ENDPOINT = {"endpoints": [{"path": "/ws"}, {"path": "/raw", "namespace": "raw", "framing": "RAW"}]}
@@ -71,12 +72,20 @@ def test_binary_on_a_json_rpc_endpoint_closes_1003(broker):
     assert socket.closed()[0] == 1003
 
 
-def test_raw_endpoint_takes_anything(start_broker):
+def test_raw_endpoint_takes_anything_for_a_service(start_broker, attach):
     broker = start_broker(config=RAW_ENDPOINT)
     socket = broker.join("a1", path="/raw", namespace="raw")
+    service = attach(broker, namespace="raw", messages=attach_pb2.AttachMessages())
     for message in ("{nonsense", "", b"\x00", b"", "x" * 100_000):
         socket.send(message)
-    assert socket.is_open()
+        told = service.next("client_message")
+        assert getattr(told, told.WhichOneof("content")) == message
+    service.leave()
+    assert socket.closed() == (1013, "Try again later")
+    # What nobody takes is not just dropped.
+    lonely = broker.join("a1", path="/raw", namespace="raw")
+    lonely.send("anybody?")
+    assert lonely.closed()[0] == 1013
 
 
 def test_fragments_and_pings_between_them(broker):
