@@ -76,6 +76,7 @@ std::unique_ptr<Source> Calls::Make(const Command& command, size_t flight) {
   if (name == "publish") return Publish(command, flight);
   if (name == "close") return Close(command, flight);
   if (name == "revoke") return Revoke(command, flight);
+  if (name == "ask") return Ask(command, flight);
   if (name == "info") return Info(flight);
   return nullptr;
 }
@@ -239,6 +240,51 @@ std::unique_ptr<Source> Calls::Revoke(const Command& command, size_t flight) {
       },
       [](uint64_t, const v1::CloseSocketsForAccountResponse& response,
          Outcome* outcome) { outcome->closed = response.closed(); });
+}
+
+std::vector<std::string> Calls::ReadIds(const std::string& ns) {
+  grpc::ClientContext context;
+  Prepare(context, std::chrono::seconds(10));
+  v1::ListConnectionsRequest request;
+  request.set_namespace_(ns);
+  request.set_page_size(1000);
+  v1::ListConnectionsResponse response;
+  const grpc::Status status =
+      stub_->ListConnections(&context, request, &response);
+  std::vector<std::string> ids;
+  for (const v1::Connection& c : response.connections()) {
+    ids.push_back(c.connection_id());
+  }
+  if (ids.empty()) {
+    std::fprintf(stderr, "no connections: %s\n",
+                 status.error_message().c_str());
+    std::exit(1);
+  }
+  return ids;
+}
+
+std::unique_ptr<Source> Calls::Ask(const Command& command, size_t flight) {
+  const std::vector<std::string> ids =
+      ReadIds(command.Text("namespace", "default"));
+  const size_t size = std::max<uint64_t>(command.Number("bytes", 128), 64);
+  const std::string params = "[\"" + std::string(size - 60, 'x') + "\"]";
+  return MakeSource<v1::RequestConnectionRequest,
+                    v1::RequestConnectionResponse>(
+      stub_->async(),
+      &v1::SocketBroker::StubInterface::async_interface::RequestConnection,
+      flight,
+      [=](size_t, uint64_t index, v1::RequestConnectionRequest* request) {
+        request->set_connection_id(ids[index % ids.size()]);
+        request->set_method("bench.ask");
+        request->set_params_json(params);
+        request->set_want_json(true);
+      },
+      [](uint64_t, const v1::RequestConnectionResponse& response,
+         Outcome* outcome) {
+        if (response.reply().result_json() != R"(["yes"])") {
+          outcome->error = "another reply";
+        }
+      });
 }
 
 std::unique_ptr<Source> Calls::Info(size_t flight) {

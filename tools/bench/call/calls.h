@@ -98,11 +98,14 @@ class Calls {
   std::unique_ptr<Source> Publish(const Command& command, size_t flight);
   std::unique_ptr<Source> Close(const Command& command, size_t flight);
   std::unique_ptr<Source> Revoke(const Command& command, size_t flight);
+  std::unique_ptr<Source> Ask(const Command& command, size_t flight);
   std::unique_ptr<Source> Info(size_t flight);
 
   // The next message of this slot.
   void NextMessage(size_t slot, size_t size, v1::Message* message);
   uint64_t ReadEpoch();
+  // Of the first thousand connections.
+  std::vector<std::string> ReadIds(const std::string& ns);
 
   const std::unique_ptr<v1::SocketBroker::StubInterface> stub_;
   std::vector<std::string> tickets_;

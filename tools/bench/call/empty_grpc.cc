@@ -3,7 +3,7 @@
 // the message and gives it to a socket drawn at random with a bare send(2),
 // from gRPC's thread. Beside it, the WebSocket side of bench_floor.
 //
-// Publish does the same for each item of a request.
+// Publish does the same for each item of a request. GetBrokerInfo does nothing.
 //
 // It says {"port":n,"control":"address"} and ends with its input.
 
@@ -36,6 +36,15 @@ class EmptyService : public v1::SocketBroker::CallbackService {
       const v1::SendToAccountRequest* request,
       v1::SendToAccountResponse* response) override {
     SendToAny(*request, *response);
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  // Nothing at all.
+  grpc::ServerUnaryReactor* GetBrokerInfo(grpc::CallbackServerContext* context,
+                                          const v1::GetBrokerInfoRequest*,
+                                          v1::GetBrokerInfoResponse*) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;

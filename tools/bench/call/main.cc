@@ -18,6 +18,8 @@
 //       CloseSocketsFiltered: the first accounts, 4,000 a call, or a filter
 //   revoke [namespace=] [from=]
 //       CloseSocketsForAccount, each another account's
+//   ask [namespace=] bytes=
+//       RequestConnection, at the connections in turn
 //   info
 //       GetBrokerInfo
 

@@ -149,6 +149,7 @@ void Clients::TakeMessage(size_t index, uint8_t opcode,
   if (clients_[index].state != State::kOpen) {
     return Fault("a message came after the close frame");
   }
+  if (opcode == kText) return TakeReply(index, payload, now);
   if (opcode != kBinary || !checker_.Check(payload, &stamp)) {
     return Fault("a message is not one that was sent: " +
                  std::string(payload.substr(0, 80)));

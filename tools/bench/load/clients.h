@@ -96,6 +96,11 @@ class Clients {
   // Returns how many whole frames left.
   uint64_t Flood(std::string_view frame, uint64_t until_ns);
 
+  // The first `flight` clients each have a JSON-RPC request of so many bytes
+  // open, until `count` have been replied to. Requests of the server are
+  // answered whenever they come. False: the deadline.
+  bool Talk(uint64_t count, size_t flight, size_t size, uint64_t deadline_ns);
+
   // Resets every connection.
   void DropAll();
 
@@ -130,6 +135,11 @@ class Clients {
   bool WriteWire(Client& client, std::string_view bytes);
   void AnswerClose(size_t index);
 
+  // JSON-RPC: talk.cc.
+  void Request(size_t index);
+  void TakeReply(size_t index, std::string_view text, uint64_t now);
+  void AnswerRequest(size_t index, std::string_view text);
+
   const bool busy_;
   Epoll epoll_;
   std::vector<Client> clients_;
@@ -148,6 +158,13 @@ class Clients {
   Tally tally_;
   Expect expect_ = Expect::kAll;
   bool hold_close_answers_ = false;
+  struct TalkState {
+    uint64_t count = 0;  // requests to make
+    uint64_t asked = 0;
+    uint64_t replied = 0;
+    std::string params;
+  };
+  TalkState talk_;
   size_t open_ = 0;
   size_t refused_ = 0;
   size_t next_sender_ = 0;

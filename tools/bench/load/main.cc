@@ -8,6 +8,8 @@
 //   idle seconds=               answers pings, checks what comes send count=
 //   bytes= [rate=]  JSON-RPC notifications, then a ping from each
 //                               client, and waits for all pongs
+//   talk count= flight= bytes=  JSON-RPC requests, one open for each of the
+//                               first clients, until all are replied to
 //   stall count= / resume count=   the last ones stop and start reading
 //   flood seconds=              the last one sends pings and does not read
 //   knock port= path= rate= seconds= [what=upgrade|slow|garbage|ticket]
@@ -107,6 +109,14 @@ void Idle(const Command& command, Clients& clients, Answer& answer) {
   AddTally(clients, answer);
 }
 
+void Talk(const Command& command, Clients& clients, Answer& answer) {
+  const bool all =
+      clients.Talk(command.Number("count", 1), command.Number("flight", 1),
+                   command.Number("bytes", 128), Deadline(command));
+  answer.Add("all", uint64_t{all});
+  AddTally(clients, answer);
+}
+
 std::string MakeNotification(size_t size) {
   std::string text =
       R"({"jsonrpc":"2.0","method":"position","params":{"note":")";
@@ -186,6 +196,8 @@ void Run(const Command& command, Clients& clients) {
     Idle(command, clients, answer);
   } else if (name == "send") {
     Send(command, clients, answer);
+  } else if (name == "talk") {
+    Talk(command, clients, answer);
   } else if (name == "stall") {
     clients.Stall(command.Number("count"));
   } else if (name == "resume") {
