@@ -15,7 +15,6 @@ namespace broker::control {
 namespace {
 
 namespace v1 = ::socketbroker::v1;
-using Kind = AskOutcome::Kind;
 
 constexpr absl::Duration kMaxTimeout = absl::Hours(1);
 
@@ -33,9 +32,10 @@ absl::StatusOr<AskCommand> ReadAsk(const Request& request) {
 }
 
 // Of a result or an error.
-absl::StatusOr<v1::ClientReply> ReadReply(AskOutcome outcome, bool want_json) {
+absl::StatusOr<v1::ClientReply> ReadClientReply(AskOutcome outcome,
+                                                bool want_json) {
   v1::ClientReply reply;
-  if (outcome.kind == Kind::kError) {
+  if (outcome.kind == AskOutcome::Kind::kError) {
     reply.set_error_json(std::move(outcome.json));
   } else if (want_json) {
     reply.set_result_json(std::move(outcome.json));
@@ -45,25 +45,25 @@ absl::StatusOr<v1::ClientReply> ReadReply(AskOutcome outcome, bool want_json) {
   return reply;
 }
 
-absl::Status Failure(Kind kind) {
+absl::Status FailureOf(AskOutcome::Kind kind) {
   switch (kind) {
-    case Kind::kTimeout:
+    case AskOutcome::Kind::kTimeout:
       return absl::DeadlineExceededError("the client did not reply in time");
-    case Kind::kTooManyInFlight:
+    case AskOutcome::Kind::kTooManyInFlight:
       return WithReason(absl::ResourceExhaustedError(absl::StrCat(
                             "the connection has ", Conversation::kMaxQuestions,
                             " requests open already: it was not asked")),
                         "TOO_MANY_IN_FLIGHT");
-    case Kind::kDroppedSlow:
+    case AskOutcome::Kind::kDroppedSlow:
       return WithReason(absl::ResourceExhaustedError(
                             "the client reads too slowly: its outbox is full, "
                             "and it is being closed with 4008"),
                         "SLOW_CONSUMER");
-    case Kind::kCancelled:
+    case AskOutcome::Kind::kCancelled:
       return absl::CancelledError("the call was cancelled");
-    case Kind::kGone:
-    case Kind::kResult:
-    case Kind::kError:
+    case AskOutcome::Kind::kGone:
+    case AskOutcome::Kind::kResult:
+    case AskOutcome::Kind::kError:
       break;
   }
   return WithReason(
@@ -71,21 +71,21 @@ absl::Status Failure(Kind kind) {
       "CONNECTION_GONE");
 }
 
-v1::RequestFilteredResponse::Failure ToProto(Kind kind) {
+v1::RequestFilteredResponse::Failure FailureToProto(AskOutcome::Kind kind) {
   using Response = v1::RequestFilteredResponse;
   switch (kind) {
-    case Kind::kTimeout:
+    case AskOutcome::Kind::kTimeout:
       return Response::FAILURE_TIMEOUT;
-    case Kind::kTooManyInFlight:
+    case AskOutcome::Kind::kTooManyInFlight:
       return Response::FAILURE_TOO_MANY_IN_FLIGHT;
-    case Kind::kDroppedSlow:
+    case AskOutcome::Kind::kDroppedSlow:
       return Response::FAILURE_DROPPED_SLOW;
-    case Kind::kCancelled:
+    case AskOutcome::Kind::kCancelled:
       return Response::FAILURE_CANCELLED;
-    case Kind::kGone:
+    case AskOutcome::Kind::kGone:
       return Response::FAILURE_GONE;
-    case Kind::kResult:
-    case Kind::kError:
+    case AskOutcome::Kind::kResult:
+    case AskOutcome::Kind::kError:
       break;
   }
   return Response::FAILURE_UNSPECIFIED;
@@ -93,11 +93,11 @@ v1::RequestFilteredResponse::Failure ToProto(Kind kind) {
 
 // One RequestConnection. A call that its caller gives up is answered by the
 // outcome that giving up has.
-class Call final : public grpc::ServerUnaryReactor {
+class ConnectionAsk final : public grpc::ServerUnaryReactor {
  public:
-  Call(Hub& hub, CallerPtr caller, RpcStats& stats,
-       const v1::RequestConnectionRequest& request,
-       v1::RequestConnectionResponse& response)
+  ConnectionAsk(Hub& hub, CallerPtr caller, RpcStats& stats,
+                const v1::RequestConnectionRequest& request,
+                v1::RequestConnectionResponse& response)
       : hub_(hub),
         caller_(std::move(caller)),
         stats_(stats),
@@ -127,10 +127,11 @@ class Call final : public grpc::ServerUnaryReactor {
  private:
   void OnOutcome(absl::StatusOr<AskOutcome> outcome) {
     if (!outcome.ok()) return End(outcome.status());
-    if (outcome->kind != Kind::kResult && outcome->kind != Kind::kError) {
-      return End(Failure(outcome->kind));
+    if (outcome->kind != AskOutcome::Kind::kResult &&
+        outcome->kind != AskOutcome::Kind::kError) {
+      return End(FailureOf(outcome->kind));
     }
-    auto reply = ReadReply(*std::move(outcome), request_.want_json());
+    auto reply = ReadClientReply(*std::move(outcome), request_.want_json());
     if (reply.ok()) *response_.mutable_reply() = *std::move(reply);
     End(reply.status());
   }
@@ -185,11 +186,11 @@ absl::StatusOr<AskFilteredCommand> ReadAskFiltered(
 
 // One RequestFiltered. Once there is a feed, its reader is the one that ends
 // the stream, as in watch.cc.
-class Stream final
+class FilteredAsk final
     : public grpc::ServerWriteReactor<v1::RequestFilteredResponse> {
  public:
-  Stream(Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats,
-         const v1::RequestFilteredRequest& request)
+  FilteredAsk(Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats,
+              const v1::RequestFilteredRequest& request)
       : access_(access),
         caller_(std::move(caller)),
         stats_(stats),
@@ -231,12 +232,13 @@ class Stream final
       AskOutcome& outcome = next.outcome->outcome;
       response_.Clear();
       response_.set_connection_id(next.outcome->id.ToString());
-      if (outcome.kind == Kind::kResult || outcome.kind == Kind::kError) {
-        auto reply = ReadReply(std::move(outcome), want_json_);
+      if (outcome.kind == AskOutcome::Kind::kResult ||
+          outcome.kind == AskOutcome::Kind::kError) {
+        auto reply = ReadClientReply(std::move(outcome), want_json_);
         if (!reply.ok()) return End(reply.status());
         *response_.mutable_reply() = *std::move(reply);
       } else {
-        response_.set_failure(ToProto(outcome.kind));
+        response_.set_failure(FailureToProto(outcome.kind));
       }
       StartWrite(&response_);
     });
@@ -263,13 +265,13 @@ grpc::ServerUnaryReactor* RequestConnection(
     Hub& hub, CallerPtr caller, RpcStats& stats,
     const v1::RequestConnectionRequest& request,
     v1::RequestConnectionResponse& response) {
-  return new Call(hub, std::move(caller), stats, request, response);
+  return new ConnectionAsk(hub, std::move(caller), stats, request, response);
 }
 
 grpc::ServerWriteReactor<v1::RequestFilteredResponse>* RequestFiltered(
     Hub& hub, const Access& access, CallerPtr caller, RpcStats& stats,
     const v1::RequestFilteredRequest& request) {
-  return new Stream(hub, access, std::move(caller), stats, request);
+  return new FilteredAsk(hub, access, std::move(caller), stats, request);
 }
 
 }  // namespace broker::control

@@ -18,7 +18,6 @@ namespace {
 namespace v1 = ::socketbroker::v1;
 
 constexpr int kMaxMethods = 1'000;
-constexpr size_t kMaxMethodBytes = 256;
 
 absl::Status CheckMethod(const std::string& field, const std::string& method) {
   if (method.empty()) return InvalidField(field, "is empty");

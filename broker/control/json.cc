@@ -5,12 +5,6 @@
 #include "google/protobuf/util/json_util.h"
 
 namespace broker::control {
-namespace {
-
-constexpr size_t kMaxMethodBytes = 256;
-
-}  // namespace
-
 absl::StatusOr<std::string> ValueToJson(
     absl::string_view field, const google::protobuf::Message& value) {
   std::string json;

@@ -17,6 +17,9 @@
 
 namespace broker::control {
 
+// Of a JSON-RPC method.
+inline constexpr size_t kMaxMethodBytes = 256;
+
 // Of a google.protobuf.Value or Struct.
 absl::StatusOr<std::string> ValueToJson(absl::string_view field,
                                         const google::protobuf::Message& value);

@@ -7,8 +7,6 @@
 namespace broker {
 namespace {
 
-using Kind = ClientMessage::Kind;
-
 // So many broken envelopes are answered; the next ends the connection.
 constexpr int kMaxBadEnvelopes = 2;
 
@@ -41,7 +39,8 @@ void Shard::OnMessage(Slot slot, Opcode opcode, std::string payload) {
 void Shard::HandleMessage(Slot slot, Opcode opcode, absl::string_view payload) {
   if (sessions_[slot]->endpoint->framing == Framing::kRaw) {
     const ClientMessagePtr message = MakeMessage(
-        slot, opcode == Opcode::kText ? Kind::kText : Kind::kBinary);
+        slot, opcode == Opcode::kText ? ClientMessage::Kind::kText
+                                      : ClientMessage::Kind::kBinary);
     message->payload = std::string(payload);
     Dispatch(slot, message);
   } else if (opcode != Opcode::kText) {
@@ -73,7 +72,8 @@ void Shard::HandleEnvelope(Slot slot, absl::string_view text) {
     return OnClientReply(slot, envelope);
   }
   const ClientMessagePtr message =
-      MakeMessage(slot, request ? Kind::kRequest : Kind::kNotification);
+      MakeMessage(slot, request ? ClientMessage::Kind::kRequest
+                                : ClientMessage::Kind::kNotification);
   if (!request && envelope.method == sessions_[slot]->endpoint->cancel_method) {
     return OnClientCancel(slot, envelope.params_json);
   }
@@ -107,7 +107,7 @@ Conversation& Shard::ConversationOf(Slot slot) {
   return *conversation;
 }
 
-ClientMessagePtr Shard::MakeMessage(Slot slot, Kind kind) {
+ClientMessagePtr Shard::MakeMessage(Slot slot, ClientMessage::Kind kind) {
   Conversation& conversation = ConversationOf(slot);
   auto message = std::make_shared<ClientMessage>();
   message->kind = kind;
@@ -121,7 +121,7 @@ ClientMessagePtr Shard::MakeMessage(Slot slot, Kind kind) {
 void Shard::Dispatch(Slot slot, ClientMessagePtr message) {
   const Session& session = *sessions_[slot];
   Conversation& conversation = *session.conversation;
-  if (message->kind == Kind::kRequest) {
+  if (message->kind == ClientMessage::Kind::kRequest) {
     if (!HasRoomFor(slot, *message))
       return RefuseRequest(slot, *message, -32000);
   } else {
@@ -145,7 +145,7 @@ bool Shard::HasRoomFor(Slot slot, const ClientMessage& request) {
   uint64_t requests = conversation.open.size();
   uint64_t bytes = conversation.open_bytes + request.size();
   for (const ClientMessagePtr& held : conversation.held) {
-    if (held->kind != Kind::kRequest) continue;
+    if (held->kind != ClientMessage::Kind::kRequest) continue;
     ++requests;
     bytes += held->size();
   }
@@ -158,7 +158,7 @@ bool Shard::HasRoomFor(Slot slot, const ClientMessage& request) {
 void Shard::Route(Slot slot, const ClientMessagePtr& message, bool again) {
   Conversation& conversation = *sessions_[slot]->conversation;
   const Limits& limits = settings_->limits;
-  const bool request = message->kind == Kind::kRequest;
+  const bool request = message->kind == ClientMessage::Kind::kRequest;
   message->id = (++last_message_ << 8) | index_;
   AttachFeedPtr service;
   const Services::Routed routed = services_.Route(
@@ -185,7 +185,7 @@ void Shard::Route(Slot slot, const ClientMessagePtr& message, bool again) {
   } else {
     message->inflow->Take(message->weight);
     stats_.messages_in_dropped.Add();
-    if (message->kind != Kind::kNotification) {
+    if (message->kind != ClientMessage::Kind::kNotification) {
       Close(slot, CloseCode::kTryAgainLater);
     }
   }

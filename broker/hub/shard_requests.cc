@@ -8,8 +8,6 @@
 namespace broker {
 namespace {
 
-using Kind = ClientMessage::Kind;
-
 constexpr char kNoReply[] = "No reply from the service";
 
 const char* MessageOf(int code) {
@@ -80,7 +78,7 @@ void Shard::RerouteRequests(const AttachFeedPtr& feed) {
     ForgetRequest(id);
     if (feed->spec().messages->idempotent) {
       auto message = std::make_shared<ClientMessage>();
-      message->kind = Kind::kRequest;
+      message->kind = ClientMessage::Kind::kRequest;
       message->from = registry_.Get(slot);
       message->inflow = old->inflow;
       message->sequence = old->sequence;
@@ -144,7 +142,8 @@ void Shard::OnClientCancel(Slot slot, absl::string_view params_json) {
   if (cancelled.empty()) return;
   Conversation& conversation = *sessions_[slot]->conversation;
   const auto named = [&](const ClientMessagePtr& message) {
-    return message->kind == Kind::kRequest && message->request_id == cancelled;
+    return message->kind == ClientMessage::Kind::kRequest &&
+           message->request_id == cancelled;
   };
   const size_t held = std::erase_if(conversation.held, named);
   for (size_t i = 0; i < held; ++i) {
