@@ -114,8 +114,9 @@ std::unique_ptr<Source> Calls::Mint(const Command& command, size_t flight) {
 }
 
 void Calls::NextMessage(size_t slot, size_t size, v1::Message* message) {
+  const size_t sender = one_sender_.value_or(slot);
   message->set_binary(
-      MakePayload(Sequence(slot, ++sent_[slot]), NowNs(), size));
+      MakePayload(Sequence(sender, ++sent_[sender]), NowNs(), size));
 }
 
 std::unique_ptr<Source> Calls::Broadcast(const Command& command,
@@ -177,6 +178,7 @@ std::unique_ptr<Source> Calls::Publish(const Command& command, size_t flight) {
   const uint64_t accounts = command.Number("accounts");
   const size_t size = command.Number("bytes", 128);
   const bool revoke = command.Number("revoke") != 0;
+  if (!command.Text("sender").empty()) one_sender_ = command.Number("sender");
   const uint64_t first = command.Number("from");
   return std::make_unique<PublishSource>(
       stub_->async(), flight,

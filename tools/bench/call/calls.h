@@ -109,7 +109,8 @@ class Calls {
 
   const std::unique_ptr<v1::SocketBroker::StubInterface> stub_;
   std::vector<std::string> tickets_;
-  std::array<uint64_t, kMaxSenders> sent_{};  // by slot
+  std::array<uint64_t, kMaxSenders> sent_{};  // by sender
+  std::optional<size_t> one_sender_;          // instead of the slot's
 };
 
 }  // namespace bench

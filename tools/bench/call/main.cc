@@ -11,9 +11,11 @@
 //       Send
 //   account [namespace=] bytes= accounts=
 //       SendToAccount, at random ones
-//   publish [namespace=] bytes= items= [accounts= | revoke=1 [from=]]
+//   publish [namespace=] bytes= items= [sender=] [accounts= | revoke=1 [from=]]
 //       requests of one Publish stream: SendToAccount at random ones,
-//       CloseSocketsForAccount, each another's, or BroadcastFiltered to all
+//       CloseSocketsForAccount, each another's, or BroadcastFiltered to all;
+//       all of one sender, for several programs beside each other, or each slot
+//       one of its own
 //   close [namespace=] accounts= | filter=
 //       CloseSocketsFiltered: the first accounts, 4,000 a call, or a filter
 //   revoke [namespace=] [from=]

@@ -48,10 +48,11 @@ PublishSource::~PublishSource() {
 
 void PublishSource::Start(size_t slot, uint64_t index, Done done) {
   slots_[slot].request.Clear();
-  fill_(slot, index, &slots_[slot].request);
   Slot* next = nullptr;
   {
+    // So that requests are filled in the order in which they are written.
     std::lock_guard<std::mutex> lock(mu_);
+    fill_(slot, index, &slots_[slot].request);
     slots_[slot].done = std::move(done);
     unwritten_.push_back(slot);
     next = TakeWrite();

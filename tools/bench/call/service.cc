@@ -1,5 +1,6 @@
-// bench_service TARGET: an attached service that replies to every request with
-// what a program has ready: no work of its own.
+// bench_service TARGET [NAMESPACE]: an attached service that replies to every
+// request with what a program has ready: no work of its own. A namespace is one
+// with framing RAW, whose messages it takes and drops.
 //
 // It says {"ready":1} once it is attached, and ends with its input.
 
@@ -29,10 +30,14 @@ constexpr uint32_t kCredit = 10'000;
 class Service final
     : public grpc::ClientBidiReactor<v1::AttachRequest, v1::AttachResponse> {
  public:
-  explicit Service(v1::SocketBroker::StubInterface* stub) {
+  Service(v1::SocketBroker::StubInterface* stub, const std::string& ns) {
     v1::AttachRequest start;
     v1::AttachMessages* messages = start.mutable_start()->mutable_messages();
-    messages->add_methods("*");
+    if (ns.empty()) {
+      messages->add_methods("*");
+    } else {
+      start.mutable_start()->set_namespace_(ns);
+    }
     start.mutable_start()->mutable_credit()->set_messages(kCredit);
     stub->async()->Attach(&context_, this);
     StartCall();
@@ -91,14 +96,14 @@ class Service final
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fputs("bench_service TARGET\n", stderr);
+  if (argc != 2 && argc != 3) {
+    std::fputs("bench_service TARGET [NAMESPACE]\n", stderr);
     return 2;
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const auto stub = bench::v1::SocketBroker::NewStub(
       grpc::CreateChannel(argv[1], grpc::InsecureChannelCredentials()));
-  bench::Service service(stub.get());
+  bench::Service service(stub.get(), argc == 3 ? argv[2] : "");
   for (std::string line; std::getline(std::cin, line);) {
   }
   std::_Exit(0);

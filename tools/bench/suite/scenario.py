@@ -57,7 +57,7 @@ class Scenario:
 
     def __init__(self, profile):
         self.profile = profile
-        self.rows = [row if profile.has_goals or row.unit == "clients" else
+        self.rows = [row if profile.has_goals or row.unit in ("clients", "messages") else
                      dataclasses.replace(row, goal=None) for row in self.make_rows()]
 
     def make_rows(self):
