@@ -254,6 +254,12 @@ class Broker:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def resident_memory(self):
+        """In bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1]) * 1024
+
     def signal(self, number):
         self.process.send_signal(number)
 

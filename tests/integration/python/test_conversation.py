@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from harness import raw
 from harness.broker import identity, wait_until
 from harness.callers import caller, configured, key_of
 from harness.checks import REVOKED, fails, notification
@@ -356,3 +357,45 @@ def test_replies_to_nobody_are_counted(broker):
         socket.send(json.dumps(answer(id, **body)))
     socket.ping()
     wait_until(lambda: broker.metric("client_replies_unmatched_total") == 3, "the count")
+
+
+def test_a_service_that_stops_reading_is_not_buffered_for(start_broker):
+    broker = start_broker(config={
+        "endpoints": [{"path": "/ws"}], "limits": {"max_waiting_messages": 100, "max_waiting_bytes": 1 << 20}})
+    sockets = [broker.raw_socket(broker.ticket(f"a{n}")) for n in range(20)]
+    answers = [[] for _ in sockets]
+
+    def read(n, until):
+        while not until(n):
+            frame = sockets[n].frame()
+            if frame.opcode == raw.PONG:
+                return
+            answers[n].append(json.loads(frame.payload))
+
+    before = broker.resident_memory()
+    # It takes everything, and reads nothing: what gRPC has room for is on the way, no more.
+    with broker.client.attach(attach_pb2.AttachStart(
+            messages=messages("*"), credit=attach_pb2.AttachCredit(messages=100_000))) as stream:
+        assert next(stream).HasField("started")
+        for n, socket in enumerate(sockets):
+            for id in range(50):
+                call = {"jsonrpc": "2.0", "id": id, "method": "m", "params": ["x" * 50_000]}
+                socket.send(raw.TEXT, json.dumps(call).encode())
+            socket.send(raw.PING)
+            read(n, lambda n: False)
+        # The broker has read all 50 MB.
+        assert broker.resident_memory() - before < 40 << 20
+
+        def serve():
+            for told in stream:
+                stream.reply(conversation_pb2.Reply(message_id=told.client_message.message_id, result_json=b"1"))
+
+        threading.Thread(target=serve, daemon=True).start()
+        for n in range(20):
+            read(n, lambda n: len(answers[n]) == 50)
+    # Each is answered once, and what there was no room for says so.
+    for own in answers:
+        assert sorted(a["id"] for a in own) == list(range(50))
+    refused = [a for own in answers for a in own if "error" in a]
+    assert 500 < len(refused) < 1000 and {a["error"]["code"] for a in refused} == {-32000}
+    assert all(a["result"] == 1 for own in answers for a in own if "error" not in a)
