@@ -59,7 +59,8 @@ class AttachStream(_Responses):
         super().__init__(call)
         self._requests = requests
         # gRPC waits for the next request until there are no more.
-        call.add_callback(lambda: requests.put(None))
+        if not call.add_callback(lambda: requests.put(None)):
+            requests.put(None)  # it is over already
 
     def credit(self, *, handshakes: int = 0, events: int = 0, messages: int = 0) -> None:
         """Lets the broker tell so much more."""

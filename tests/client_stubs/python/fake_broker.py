@@ -12,10 +12,16 @@ import grpc
 from google.protobuf import any_pb2
 from socketbroker._rpc import error_details_pb2, status_pb2
 from socketbroker.v1 import attach_pb2
+from socketbroker.v1 import conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
 
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["SocketBroker"].methods]
+
+
+def message_type(name):
+    """A request or response of the service."""
+    return getattr(pb, name, None) or getattr(conversation_pb2, name)
 
 
 class Refusal(Exception):
@@ -56,9 +62,10 @@ class FakeBroker:
             streams = {
                 "Attach": self._stream("Attach", attach_pb2.AttachResponse),
                 "Publish": self._stream("Publish", pb.PublishResponse),
+                "RequestFiltered": self._replies,
                 "WatchConnections": self._watch,
             }
-            handler = streams.get(name) or self._unary(name, getattr(pb, f"{name}Response", None))
+            handler = streams.get(name) or self._unary(name, message_type(f"{name}Response"))
             setattr(servicer, name, handler)
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
         socket_broker_pb2_grpc.add_SocketBrokerServicer_to_server(servicer, self._server)
@@ -89,7 +96,7 @@ class FakeBroker:
 
         def answer(_):
             end.wait()
-            return getattr(pb, f"{name}Response")()
+            return message_type(f"{name}Response")()
 
         self.on(name, answer)
         try:
@@ -139,6 +146,11 @@ class FakeBroker:
                 yield answer(request, context)
 
         return handle
+
+    def _replies(self, request, context):
+        """The answer is a list of responses."""
+        self._keep("RequestFiltered", request, context)
+        yield from self.answers.get("RequestFiltered", [])
 
     def _watch(self, request, context):
         self._keep("WatchConnections", request, context)

@@ -9,15 +9,16 @@ import threading
 import grpc
 import pytest
 import socketbroker
-from fake_broker import METHODS, Refusal
+from fake_broker import METHODS, Refusal, message_type
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
+from socketbroker.v1 import conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 
-STREAMS = ("Attach", "Publish", "WatchConnections")
+STREAMS = ("Attach", "Publish", "RequestFiltered", "WatchConnections")
 
 
 def snake_case(name):
@@ -36,8 +37,8 @@ def identity(account="a1"):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in STREAMS])
 def test_has_one_method_for_every_rpc(broker, client, name):
-    response = getattr(client, snake_case(name))(getattr(pb, f"{name}Request")())
-    assert type(response) is getattr(pb, f"{name}Response")
+    response = getattr(client, snake_case(name))(message_type(f"{name}Request")())
+    assert type(response) is message_type(f"{name}Response")
     assert broker.names == [name]
 
 
@@ -273,3 +274,11 @@ def test_attach_ends_when_it_is_cancelled(broker, client):
     next(stream)
     stream.cancel()
     assert list(stream) == []
+
+
+def test_request_filtered_yields_what_comes_of_each(broker, client):
+    responses = [conversation_pb2.RequestFilteredResponse(connection_id=id) for id in ("c1", "c2")]
+    broker.on("RequestFiltered", responses)
+    with client.request_filtered(conversation_pb2.RequestFilteredRequest(method="m")) as replies:
+        assert list(replies) == responses
+    assert [request.method for request in broker.of("RequestFiltered")] == ["m"]
