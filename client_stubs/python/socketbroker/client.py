@@ -12,7 +12,7 @@ from typing import Callable, Iterable, Iterator, Optional, Tuple
 import grpc
 
 from socketbroker import error as _error
-from socketbroker.streams import AttachStream, ClientReplies, ConnectionWatch
+from socketbroker.streams import AttachStream, ClientReplies, ConnectionWatch, Requests
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import conversation_pb2
@@ -285,8 +285,9 @@ class Client:
     ) -> pb.GetBrokerInfoResponse:
         return self._call(self._stub.GetBrokerInfo, request, timeout)
 
-    def _attach(self, requests, timeout=None, wait_for_ready=None):
-        """`requests` has `get`, which returns None at the end, and `put`."""
+    def _attach(
+        self, requests: Requests, timeout: Optional[float] = None, wait_for_ready: Optional[bool] = None
+    ) -> AttachStream:
         call = self._start(self._stub.Attach, iter(requests.get, None), timeout, wait_for_ready)
         return AttachStream(call, requests)
 

@@ -1,7 +1,7 @@
 """JSON as the broker carries it, and JSON-RPC 2.0 errors."""
 
 import json
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
 from socketbroker.v1 import conversation_pb2
 
@@ -50,6 +50,7 @@ def encode(value: Any, levels: int) -> bytes:
 
 
 def _check(value: Any, levels: int) -> None:
+    inner: Iterable[Any]
     if isinstance(value, dict):
         for key in value:
             # json.dumps makes one key of 1 and "1", and the broker allows none twice.

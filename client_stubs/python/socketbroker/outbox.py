@@ -45,15 +45,15 @@ class Outbox:
         self._news = threading.Condition(lock)
         self._room = threading.Condition(lock)
 
-    def put(self, request: Optional[attach_pb2.AttachRequest]) -> None:
+    def put(self, item: Optional[attach_pb2.AttachRequest]) -> None:
         """None: the stream is over, and what comes is dropped."""
         with self._news:
-            if request is None:
+            if item is None:
                 self._closed = True
                 self._requests.clear()
                 self._room.notify_all()
             elif not self._closed:
-                self._requests.append(request)
+                self._requests.append(item)
             self._news.notify()
 
     def put_send(self, request: attach_pb2.AttachRequest) -> None:

@@ -5,6 +5,7 @@ OK and empty.
 """
 
 import contextlib
+import queue
 import threading
 from concurrent import futures
 
@@ -47,6 +48,59 @@ class Refusal(Exception):
 
 def _pack(name, message):
     return any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{name}", value=message.SerializeToString())
+
+
+class Attachments:
+    """The answer of Attach for a test that plays the broker by hand."""
+
+    def __init__(self):
+        self._begun = queue.Queue()
+
+    def begin(self, requests, context):
+        attachment = Attachment(requests, context)
+        self._begun.put(attachment)
+        return attachment
+
+    def next(self):
+        return self._begun.get(timeout=10)
+
+
+class Attachment:
+    """One Attach stream, seen from the broker."""
+
+    def __init__(self, requests, context):
+        self._heard, self._told = queue.Queue(), queue.Queue()
+        context.add_callback(lambda: self._told.put(None))
+        threading.Thread(target=self._hear, args=(requests,), daemon=True).start()
+
+    def _hear(self, requests):
+        with contextlib.suppress(Exception):  # the stream was broken
+            for request in requests:
+                self._heard.put(request)
+
+    def hear(self, kind):
+        """The next request, which must be of this kind."""
+        request = self._heard.get(timeout=10)
+        assert request.WhichOneof("message") == kind, request
+        return getattr(request, kind)
+
+    def hear_any(self):
+        return self._heard.get(timeout=10)
+
+    def tell(self, **response):
+        self._told.put(attach_pb2.AttachResponse(**response))
+
+    def start(self):
+        """As the broker does; returns the start."""
+        start = self.hear("start")
+        self.tell(started=attach_pb2.AttachStarted(epoch=7))
+        return start
+
+    def end(self, refusal=None):
+        self._told.put(refusal)
+
+    def told(self):
+        return iter(self._told.get, None)
 
 
 class FakeBroker:
@@ -138,14 +192,23 @@ class FakeBroker:
         return handle
 
     def _stream(self, name, response_type):
-        """One answer for each request; a Refusal ends the stream."""
+        """One answer for each request; a Refusal ends the stream. Attachments answer as they like."""
         answer = self._unary(name, response_type)
 
         def handle(requests, context):
+            if isinstance(self.answers.get(name), Attachments):
+                yield from self._attach(self.answers[name].begin(requests, context), context)
+                return
             for request in requests:
                 yield answer(request, context)
 
         return handle
+
+    def _attach(self, attachment, context):
+        for told in attachment.told():
+            if isinstance(told, Refusal):
+                self._refuse(context, told)
+            yield told
 
     def _replies(self, request, context):
         """The answer is a list of responses."""
