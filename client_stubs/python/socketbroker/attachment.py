@@ -154,8 +154,9 @@ class Attachment:
             del self._open[message.message_id]
         if kind == "request" and not context.cancelled.is_set():
             reply.message_id = message.message_id
-            self._outbox.put(attach_pb2.AttachRequest(reply=reply))
-        self._outbox.free("messages")
+            self._outbox.put(attach_pb2.AttachRequest(reply=reply), done="messages")
+        else:
+            self._outbox.free("messages")
 
     def _outcome(self, kind: str, content: Any, context: Context) -> conversation_pb2.Reply:
         try:

@@ -2,7 +2,7 @@
 
 import collections
 import threading
-from typing import Deque, Dict, Optional
+from typing import Deque, Dict, Optional, Tuple
 
 from socketbroker.v1 import attach_pb2
 
@@ -39,21 +39,23 @@ class Outbox:
         self._credit = {kind: _Credit(most) for kind, most in credit.items()}
         first = attach_pb2.AttachRequest(start=start)
         first.start.credit.CopyFrom(attach_pb2.AttachCredit(**credit))
-        self._requests: Deque[attach_pb2.AttachRequest] = collections.deque([first])
+        # With what is done once it is taken.
+        self._requests: Deque[Tuple[attach_pb2.AttachRequest, str]] = collections.deque([(first, "")])
         self._closed = False
         lock = threading.RLock()  # since a signal may come at any place of the same thread
         self._news = threading.Condition(lock)
         self._room = threading.Condition(lock)
 
-    def put(self, item: Optional[attach_pb2.AttachRequest]) -> None:
-        """None: the stream is over, and what comes is dropped."""
+    def put(self, item: Optional[attach_pb2.AttachRequest], done: str = "") -> None:
+        """None: the stream is over, and what comes is dropped. `done`: frees credit of
+        this kind, behind the request."""
         with self._news:
             if item is None:
                 self._closed = True
                 self._requests.clear()
                 self._room.notify_all()
             elif not self._closed:
-                self._requests.append(item)
+                self._requests.append((item, done))
             self._news.notify()
 
     def put_send(self, request: attach_pb2.AttachRequest) -> None:
@@ -68,7 +70,7 @@ class Outbox:
         self._change(kind, left=-1)
 
     def free(self, kind: str) -> None:
-        """It is done."""
+        """It is done, and nothing is to be said of it."""
         self._change(kind, freed=1)
 
     def _change(self, kind: str, left: int = 0, freed: int = 0) -> None:
@@ -89,6 +91,9 @@ class Outbox:
                     return attach_pb2.AttachRequest(credit=attach_pb2.AttachCredit(**due))
                 if not idle:
                     self._room.notify()
-                    return self._requests.popleft()
+                    request, done = self._requests.popleft()
+                    if done:
+                        self._credit[done].freed += 1
+                    return request
                 self._news.wait()
             return None

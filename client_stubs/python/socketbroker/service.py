@@ -277,8 +277,7 @@ class Service:
                 delay = _FIRST_DELAY
             wait = random.uniform(0, delay)
             LOG.warning("not attached: %s; again in %.1f s", error or "the broker has ended it", wait)
-            with self._changed:
-                self._changed.wait_for(lambda: self._draining, wait)
+            self._wait_until(lambda: self._draining, wait)
             delay = min(2 * delay, _MAX_DELAY)
 
     def _attach_once(
@@ -316,7 +315,8 @@ class Service:
                 left = min(end, self._deadline) - time.monotonic()
                 if left <= 0:
                     return False
-                self._changed.wait(None if left == math.inf else left)
+                # Python sees a signal that came just before a wait only after it.
+                self._changed.wait(min(left, 1.0))
         return True
 
 

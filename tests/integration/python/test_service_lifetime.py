@@ -177,8 +177,8 @@ def test_a_signal_drains_it(broker, spawn):
     request(socket, 1, "who")
     assert socket.receive_json() == result(1, process.pid)
     process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "drained\n"
     assert process.wait(PATIENCE) == 0
+    assert process.stdout.read() == "drained\n"
 
 
 def test_one_of_two_is_killed(broker, spawn):
