@@ -107,7 +107,10 @@ class Attachment:
                     context.cancelled.set()
 
     def drain(self) -> None:
-        self._stream.drain()
+        if self.started:
+            self._stream.drain()
+        else:
+            self.cut()  # it may wait for a broker for ever
 
     def cut(self) -> None:
         self._stream.cancel()

@@ -259,6 +259,16 @@ def test_says_that_there_is_no_broker(run, monkeypatch):
         assert not end.done()
 
 
+def test_a_drain_waits_for_no_broker(run):
+    with socketbroker.Client("unix:/nonexistent/broker.sock") as client:
+        service = echo(client)
+        end = run(service)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            end.result(timeout=0.05)
+        service.drain()
+        assert end.result(timeout=10) is None
+
+
 def test_who_sends_more_than_the_stream_takes_waits():
     outbox = Outbox(attach_pb2.AttachStart(), {"messages": 1})
     send = attach_pb2.AttachRequest(send=conversation_pb2.ClientSend(message=message_pb2.Message(text="x")))
