@@ -89,14 +89,10 @@ class Chat:
         # Strict, since it becomes a part of a filter.
         if not isinstance(room, str) or not re.fullmatch("[a-z0-9-]{1,32}", room):
             raise socketbroker.JsonRpcError(-32602, "a room has 1 to 32 letters a-z, digits and hyphens")
-        self.leave(None, context)
-        self._move(context, [room])
-        self._tell(room, "joined", account=context.identity.account_id)
+        self._move(context, {room})
 
     def leave(self, _, context):
-        for room in context.identity.groups:
-            self._move(context, [])
-            self._tell(room, "left", account=context.identity.account_id)
+        self._move(context, set())
 
     def say(self, params, context):
         text = params.get("text") if isinstance(params, dict) else None
@@ -130,11 +126,16 @@ class Chat:
             raise socketbroker.JsonRpcError(1, "join a room first")
         return context.identity.groups[0]
 
-    def _move(self, context, groups):
+    def _move(self, context, rooms):
+        before = set(context.identity.groups)
         request = pb.UpdateConnectionRequest(connection_id=context.connection_id)
-        request.identity.groups.extend(groups)
+        request.identity.groups.extend(rooms)
         request.update_mask.paths.append("groups")
         self._client.update_connection(request)
+        for room in before - rooms:
+            self._tell(room, "left", account=context.identity.account_id)
+        for room in rooms - before:
+            self._tell(room, "joined", account=context.identity.account_id)
 
     def _tell(self, room, method, **params):
         message = message_pb2.Message()
@@ -155,7 +156,10 @@ def make_site(port, client, sessions, websocket_url):
 
         def do_POST(self):
             action = {"/login": self._login, "/ticket": self._ticket, "/logout": self._logout}.get(self.path)
-            return action() if action else self._answer(404)
+            try:
+                return action() if action else self._answer(404)
+            except socketbroker.BrokerError as error:
+                self._answer(503, str(error).encode())
 
         def _login(self):
             name = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 1000)).decode(errors="replace")

@@ -152,10 +152,12 @@ class Attachment:
     def _handle(self, message: conversation_pb2.ClientMessage, context: Context) -> None:
         kind = message.WhichOneof("content")
         assert kind is not None
-        reply = self._outcome(kind, getattr(message, kind), context)
+        reply = None
+        if kind != "request" or not context.cancelled.is_set():  # else it was over before it began
+            reply = self._outcome(kind, getattr(message, kind), context)
         with self._mutex:
             del self._open[message.message_id]
-        if kind == "request" and not context.cancelled.is_set():
+        if kind == "request" and reply is not None and not context.cancelled.is_set():
             reply.message_id = message.message_id
             self._outbox.put(attach_pb2.AttachRequest(reply=reply), done="messages")
         else:

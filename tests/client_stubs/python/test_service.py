@@ -167,6 +167,36 @@ def test_a_cancelled_request_gets_no_reply(client, attachments, run):
     assert (reply.message_id, reply.result_json) == (2, b'{"n":1}')
 
 
+def test_what_was_cancelled_before_it_began_does_not_begin(client, attachments, run, waits):
+    """A broker is lost while the only thread is busy; the next one gives more before it is free."""
+    entered, end, begun = threading.Event(), threading.Event(), []
+
+    def work(params, context):
+        begun.append(params)
+        entered.set()
+        assert end.wait(10)
+        return params
+
+    service = socketbroker.Service(client, concurrency=1)
+    service.on("m", work)
+    service.on_admitted(lambda connection: end.set())
+    run(service)
+    lost = attachments.next()
+    lost.start()
+    lost.tell(client_message=request(1, params=b"[1]"))
+    assert entered.wait(10)
+    lost.end()
+    stream = attachments.next()
+    stream.start()
+    stream.tell(client_message=request(2, params=b"[2]"))
+    stream.tell(request_cancelled=conversation_pb2.RequestCancelled(message_id=2))
+    stream.tell(client_message=request(3, params=b"[3]"))
+    stream.tell(connection_admitted=attach_pb2.ConnectionAdmitted())  # behind all these
+    assert stream.hear("credit").messages == 1
+    assert stream.hear("reply").message_id == 3
+    assert begun == [[1], [3]]
+
+
 def test_what_it_does_not_know_is_left_alone(client, attachments, run):
     run(echo(client))
     stream = attachments.next()
