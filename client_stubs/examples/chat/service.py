@@ -11,7 +11,6 @@ import argparse
 import collections
 import hashlib
 import http.server
-import json
 import logging
 import os
 import pathlib
@@ -149,6 +148,8 @@ def make_site(port, client, sessions, websocket_url):
 
     class Site(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path == "/url":
+                return self._answer(200, websocket_url.encode())
             kind, file = FILES.get(self.path, (None, None))
             if file is None:
                 return self._answer(404)
@@ -178,8 +179,7 @@ def make_site(port, client, sessions, websocket_url):
                     pb.CreateTicketRequest(), lambda: sessions.identity(self._cookie())).ticket
             except KeyError:
                 return self._answer(401)
-            answer = {"url": websocket_url, "ticket": ticket}
-            self._answer(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+            self._answer(200, ticket.encode())
 
         def _logout(self):
             cookie = self._cookie()

@@ -28,23 +28,36 @@ class Browser:
         port, path = wait_until(lambda: port_file.exists() and port_file.read_text().split(), "Chromium")
         self._socket = Socket(f"ws://127.0.0.1:{port}{path}")
         self._ids = itertools.count(1)
+        self._passed = []
 
     def call(self, method, session=None, **params):
         id = next(self._ids)
         self._socket.send(json.dumps({"id": id, "method": method, "params": params,
                                       **({"sessionId": session} if session else {})}))
+        answer = self._next(lambda said: said.get("id") == id)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def wait_event(self, method, session):
+        """The next, or one that came with the answer to the last call."""
+        wanted = lambda said: said.get("method") == method and said["sessionId"] == session  # noqa: E731
+        if not any(wanted(said) for said in self._passed):
+            self._next(wanted)
+
+    def _next(self, wanted):
+        self._passed = []
         while True:
-            answer = self._socket.receive_json()
-            if answer.get("id") == id:
-                assert "error" not in answer, answer
-                return answer["result"]
+            said = self._socket.receive_json()
+            if wanted(said):
+                return said
+            self._passed.append(said)
 
     def profile(self):
         return self.call("Target.createBrowserContext")["browserContextId"]
 
     def open(self, url, profile):
-        target = self.call("Target.createTarget", url=url, browserContextId=profile)["targetId"]
-        return Tab(self, target)
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=profile)["targetId"]
+        return Tab(self, target, url)
 
     def stop(self):
         self._socket.abort()
@@ -57,9 +70,12 @@ class Browser:
 
 
 class Tab:
-    def __init__(self, browser, target):
+    def __init__(self, browser, target, url):
         self._browser, self._target = browser, target
         self._session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        browser.call("Page.enable", self._session)
+        browser.call("Page.navigate", self._session, url=url)
+        browser.wait_event("Page.loadEventFired", self._session)
 
     def evaluate(self, expression):
         """The value of a JavaScript expression; of a promise, once it is there."""
@@ -79,7 +95,8 @@ class Tab:
 
     def see(self, id, text):
         """Until the element shows this text, among other."""
-        self.wait(f"document.getElementById({json.dumps(id)})?.innerText.includes({json.dumps(text)})")
+        found = f"document.getElementById({json.dumps(id)})"
+        self.wait(f"{found}.checkVisibility() && {found}.innerText.includes({json.dumps(text)})")
 
     def type(self, id, text):
         self.evaluate(f"document.getElementById({json.dumps(id)}).value = {json.dumps(text)}")
