@@ -140,18 +140,20 @@ class Attachment:
         tell_event(self._handlers, self._pools, event, *arguments, then=then)
 
     def _take(self, message: conversation_pb2.ClientMessage) -> None:
+        kind = message.WhichOneof("content")
+        if kind is None:  # it is of a later version
+            self._outbox.free("messages")
+            return
         context = Context(message, self._outbox)
         with self._mutex:
             self._open[message.message_id] = context
-        task = functools.partial(self._handle, message, context)
-        if message.WhichOneof("content") in ("text", "binary"):
+        task = functools.partial(self._handle, kind, message, context)
+        if kind in ("text", "binary"):
             self._pools.messages.submit_in_order(message.connection_id, task)
         else:
             self._pools.messages.submit(task)
 
-    def _handle(self, message: conversation_pb2.ClientMessage, context: Context) -> None:
-        kind = message.WhichOneof("content")
-        assert kind is not None
+    def _handle(self, kind: str, message: conversation_pb2.ClientMessage, context: Context) -> None:
         reply = None
         if kind != "request" or not context.cancelled.is_set():  # else it was over before it began
             reply = self._outcome(kind, getattr(message, kind), context)

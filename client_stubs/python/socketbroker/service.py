@@ -41,11 +41,14 @@ _STICKY = {
 }
 _LIFECYCLE = ("connection_admitted", "connection_updated", "connection_closed")
 
-MethodHandler = Callable[[Any, Context], Any]
-MessageHandler = Callable[[Union[str, bytes], Context], None]
-HandshakeHandler = Callable[[handshake_pb2.Handshake], Union[connection_pb2.Identity, Refusal]]
-_H = TypeVar("_H", bound=Callable[..., Any])
-_M = TypeVar("_M", bound=MethodHandler)
+# The types of handlers. Each `on...` returns the one that it is given.
+_Method = TypeVar("_Method", bound=Callable[[Any, Context], Any])
+_Message = TypeVar("_Message", bound=Callable[[Union[str, bytes], Context], Any])
+_Judge = TypeVar("_Judge", bound=Callable[[handshake_pb2.Handshake], Union[connection_pb2.Identity, Refusal]])
+_Changed = TypeVar("_Changed", bound=Callable[[connection_pb2.Connection], Any])
+_Closed = TypeVar("_Closed", bound=Callable[[attach_pb2.ConnectionClosed], Any])
+_Hook = TypeVar("_Hook", bound=Callable[[], Any])
+_Event = TypeVar("_Event", bound=Callable[..., Any])
 
 
 class Service:
@@ -112,12 +115,12 @@ class Service:
         return self._client
 
     @overload
-    def on(self, pattern: str) -> Callable[[_M], _M]: ...
+    def on(self, pattern: str) -> Callable[[_Method], _Method]: ...
 
     @overload
-    def on(self, pattern: str, handler: _M) -> _M: ...
+    def on(self, pattern: str, handler: _Method) -> _Method: ...
 
-    def on(self, pattern: str, handler: Optional[_M] = None) -> Union[_M, Callable[[_M], _M]]:
+    def on(self, pattern: str, handler: Optional[_Method] = None) -> Union[_Method, Callable[[_Method], _Method]]:
         """Takes requests and notifications.
 
         The handler is called with the params, decoded from JSON and None when
@@ -142,7 +145,7 @@ class Service:
         self._handlers.methods[pattern] = handler
         return handler
 
-    def on_message(self, handler: _H) -> _H:
+    def on_message(self, handler: _Message) -> _Message:
         """Takes all messages of a namespace with framing RAW, in order per connection.
 
         The handler is called with a str or bytes, and a Context.
@@ -151,7 +154,7 @@ class Service:
         self._handlers.message = handler
         return handler
 
-    def on_handshake(self, handler: _H) -> _H:
+    def on_handshake(self, handler: _Judge) -> _Judge:
         """Judges clients that connect to endpoints with the way ATTACH.
 
         The handler is called with the handshake_pb2.Handshake, and returns the
@@ -164,7 +167,7 @@ class Service:
         self._handlers.handshake = handler
         return handler
 
-    def on_admitted(self, handler: _H) -> _H:
+    def on_admitted(self, handler: _Changed) -> _Changed:
         """Hears of admitted connections: the handler is called with the connection_pb2.Connection.
 
         The handlers of events run one at a time, in the order in which the
@@ -172,20 +175,20 @@ class Service:
         """
         return self._on_event("connection_admitted", handler)
 
-    def on_updated(self, handler: _H) -> _H:
+    def on_updated(self, handler: _Changed) -> _Changed:
         """Hears of changed identities: see `on_admitted`."""
         return self._on_event("connection_updated", handler)
 
-    def on_closed(self, handler: _H) -> _H:
+    def on_closed(self, handler: _Closed) -> _Closed:
         """Hears of connections that end: called with the attach_pb2.ConnectionClosed."""
         return self._on_event("connection_closed", handler)
 
-    def on_started(self, handler: _H) -> _H:
+    def on_started(self, handler: _Hook) -> _Hook:
         """Called, with nothing, each time the service is attached, before its first
         event: the place to list connections for who keeps track of them."""
         return self._on_event("started", handler)
 
-    def on_events_lost(self, handler: _H) -> _H:
+    def on_events_lost(self, handler: _Hook) -> _Hook:
         """Called, with nothing, when events were handled too slowly and are lost.
 
         The service is attached again at once, and told so by `on_started`.
@@ -237,7 +240,7 @@ class Service:
             self._draining = True
             self._changed.notify_all()
 
-    def _on_event(self, event: str, handler: _H) -> _H:
+    def _on_event(self, event: str, handler: _Event) -> _Event:
         self._check_not_running()
         self._handlers.events[event] = handler
         return handler

@@ -198,10 +198,12 @@ def test_what_was_cancelled_before_it_began_does_not_begin(client, attachments, 
 
 
 def test_what_it_does_not_know_is_left_alone(client, attachments, run):
-    run(echo(client))
+    run(echo(client, concurrency=1))
     stream = attachments.next()
     stream.start()
     stream.tell()
+    stream.tell(client_message=conversation_pb2.ClientMessage(message_id=5))
+    assert stream.hear("credit").messages == 1
     stream.tell(report=conversation_pb2.SendReport(report=1))
     stream.tell(client_message=request(1))
     assert stream.hear("reply").result_json == b"null"
