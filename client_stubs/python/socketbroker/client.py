@@ -12,7 +12,7 @@ from typing import Callable, Iterable, Iterator, Optional, Tuple
 import grpc
 
 from socketbroker import error as _error
-from socketbroker.streams import AttachStream, ClientReplies, ConnectionWatch
+from socketbroker.streams import AttachStream, ClientReplies, ConnectionWatch, Requests
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import conversation_pb2
@@ -20,6 +20,15 @@ from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
 
 _DEFAULT_TIMEOUT = 10.0
+_CHANNEL_OPTIONS = (
+    # A broker that is back is found soon: gRPC alone waits up to 2 minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A stream on which nothing is said must notice that its broker is gone.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
 # The reasons with which a binding may succeed with a newer epoch.
 _EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD")
 
@@ -80,9 +89,9 @@ class Client:
           metadata: called for every call: what to add to its metadata.
         """
         if credentials is None:
-            self._channel = grpc.insecure_channel(target)
+            self._channel = grpc.insecure_channel(target, _CHANNEL_OPTIONS)
         else:
-            self._channel = grpc.secure_channel(target, credentials)
+            self._channel = grpc.secure_channel(target, credentials, _CHANNEL_OPTIONS)
         self._stub = socket_broker_pb2_grpc.SocketBrokerStub(self._channel)
         self._timeout = timeout
         self._wait_for_ready = wait_for_ready
@@ -161,9 +170,9 @@ class Client:
 
     def attach(self, start: attach_pb2.AttachStart, *, timeout: Optional[float] = None) -> AttachStream:
         """Attaches a service. A timeout, when given, ends the whole stream."""
-        requests = queue.SimpleQueue()
+        requests: "queue.SimpleQueue[Optional[attach_pb2.AttachRequest]]" = queue.SimpleQueue()
         requests.put(attach_pb2.AttachRequest(start=start))
-        return AttachStream(self._start(self._stub.Attach, iter(requests.get, None), timeout), requests)
+        return self._attach(requests, timeout)
 
     def request_connection(
         self, request: conversation_pb2.RequestConnectionRequest, *, timeout: Optional[float] = None
@@ -276,11 +285,28 @@ class Client:
     ) -> pb.GetBrokerInfoResponse:
         return self._call(self._stub.GetBrokerInfo, request, timeout)
 
-    def _start(self, method, request, timeout):
+    def _attach(
+        self, requests: Requests, timeout: Optional[float] = None, wait_for_ready: Optional[bool] = None
+    ) -> AttachStream:
+        call = self._start(self._stub.Attach, iter(requests.get, None), timeout, wait_for_ready)
+        return AttachStream(call, requests)
+
+    def _connection_error(self) -> Optional[_error.BrokerError]:
+        """Why there is no connection at the moment; None when there is one."""
+        try:
+            self._start(self._stub.GetBrokerInfo, pb.GetBrokerInfoRequest(), 1.0, wait_for_ready=False)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                return _error.from_rpc_error(error)
+        return None
+
+    def _start(self, method, request, timeout, wait_for_ready=None):
+        if wait_for_ready is None:
+            wait_for_ready = self._wait_for_ready
         metadata = self._authorization
         if self._metadata is not None:
             metadata += tuple(self._metadata())
-        return method(request, timeout=timeout, wait_for_ready=self._wait_for_ready, metadata=metadata)
+        return method(request, timeout=timeout, wait_for_ready=wait_for_ready, metadata=metadata)
 
     def _call(self, method, request, timeout):
         try:

@@ -1,5 +1,7 @@
 """The streams of the API, as iterators that a caller can end."""
 
+from typing import Optional, Protocol
+
 import grpc
 
 from socketbroker import error as _error
@@ -49,17 +51,28 @@ class ClientReplies(_Responses):
     """The responses of RequestFiltered."""
 
 
+class Requests(Protocol):
+    """Where the requests of a stream come from, such as a queue.SimpleQueue."""
+
+    def put(self, item: Optional[attach_pb2.AttachRequest]) -> None:
+        """None: there are no more."""
+
+    def get(self) -> Optional[attach_pb2.AttachRequest]:
+        """Waits for the next."""
+
+
 class AttachStream(_Responses):
     """A service's side of Attach: what the broker tells, and what it is told.
 
     Every method may be called by any thread.
     """
 
-    def __init__(self, call, requests):
+    def __init__(self, call, requests: Requests):
         super().__init__(call)
         self._requests = requests
         # gRPC waits for the next request until there are no more.
-        call.add_callback(lambda: requests.put(None))
+        if not call.add_callback(lambda: requests.put(None)):
+            requests.put(None)  # it is over already
 
     def credit(self, *, handshakes: int = 0, events: int = 0, messages: int = 0) -> None:
         """Lets the broker tell so much more."""

@@ -5,17 +5,24 @@ OK and empty.
 """
 
 import contextlib
+import queue
 import threading
 from concurrent import futures
 
 import grpc
 from google.protobuf import any_pb2
 from socketbroker._rpc import error_details_pb2, status_pb2
-from socketbroker.v1 import attach_pb2, conversation_pb2
+from socketbroker.v1 import attach_pb2
+from socketbroker.v1 import conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 from socketbroker.v1 import socket_broker_pb2_grpc
 
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["SocketBroker"].methods]
+
+
+def message_type(name):
+    """A request or response of the service."""
+    return getattr(pb, name, None) or getattr(conversation_pb2, name)
 
 
 class Refusal(Exception):
@@ -43,9 +50,57 @@ def _pack(name, message):
     return any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{name}", value=message.SerializeToString())
 
 
-def response_of(name):
-    module = conversation_pb2 if name.startswith("RequestConnection") else pb
-    return getattr(module, f"{name}Response", None)
+class Attachments:
+    """The answer of Attach for a test that plays the broker by hand."""
+
+    def __init__(self):
+        self._begun = queue.Queue()
+
+    def begin(self, requests, context):
+        attachment = Attachment(requests, context)
+        self._begun.put(attachment)
+        return attachment
+
+    def next(self):
+        return self._begun.get(timeout=10)
+
+
+class Attachment:
+    """One Attach stream, seen from the broker."""
+
+    def __init__(self, requests, context):
+        self._heard, self._told = queue.Queue(), queue.Queue()
+        context.add_callback(lambda: self._told.put(None))
+        threading.Thread(target=self._hear, args=(requests,), daemon=True).start()
+
+    def _hear(self, requests):
+        with contextlib.suppress(Exception):  # the stream was broken
+            for request in requests:
+                self._heard.put(request)
+
+    def hear(self, kind):
+        """The next request, which must be of this kind."""
+        request = self._heard.get(timeout=10)
+        assert request.WhichOneof("message") == kind, request
+        return getattr(request, kind)
+
+    def hear_any(self):
+        return self._heard.get(timeout=10)
+
+    def tell(self, **response):
+        self._told.put(attach_pb2.AttachResponse(**response))
+
+    def start(self):
+        """As the broker does; returns the start."""
+        start = self.hear("start")
+        self.tell(started=attach_pb2.AttachStarted(epoch=7))
+        return start
+
+    def end(self, refusal=None):
+        self._told.put(refusal)
+
+    def told(self):
+        return iter(self._told.get, None)
 
 
 class FakeBroker:
@@ -61,10 +116,10 @@ class FakeBroker:
             streams = {
                 "Attach": self._stream("Attach", attach_pb2.AttachResponse),
                 "Publish": self._stream("Publish", pb.PublishResponse),
+                "RequestFiltered": self._replies,
                 "WatchConnections": self._watch,
-                "RequestFiltered": self._outcomes,
             }
-            handler = streams.get(name) or self._unary(name, response_of(name))
+            handler = streams.get(name) or self._unary(name, message_type(f"{name}Response"))
             setattr(servicer, name, handler)
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
         socket_broker_pb2_grpc.add_SocketBrokerServicer_to_server(servicer, self._server)
@@ -95,7 +150,7 @@ class FakeBroker:
 
         def answer(_):
             end.wait()
-            return getattr(pb, f"{name}Response")()
+            return message_type(f"{name}Response")()
 
         self.on(name, answer)
         try:
@@ -137,16 +192,29 @@ class FakeBroker:
         return handle
 
     def _stream(self, name, response_type):
-        """One answer for each request; a Refusal ends the stream."""
+        """One answer for each request; a Refusal ends the stream. Attachments answer as they like."""
         answer = self._unary(name, response_type)
 
         def handle(requests, context):
+            if isinstance(self.answers.get(name), Attachments):
+                yield from self._attach(self.answers[name].begin(requests, context), context)
+                return
             for request in requests:
                 yield answer(request, context)
 
         return handle
 
-    def _outcomes(self, request, context, name="RequestFiltered"):
+    def _attach(self, attachment, context):
+        for told in attachment.told():
+            if isinstance(told, Refusal):
+                self._refuse(context, told)
+            yield told
+
+    def _replies(self, request, context):
+        """The answer is a list of responses."""
+        yield from self._each("RequestFiltered", request, context)
+
+    def _each(self, name, request, context):
         self._keep(name, request, context)
         for answer in self.answers.get(name, []):
             if isinstance(answer, Refusal):
@@ -154,7 +222,7 @@ class FakeBroker:
             yield answer
 
     def _watch(self, request, context):
-        yield from self._outcomes(request, context, "WatchConnections")
+        yield from self._each("WatchConnections", request, context)
         end = threading.Event()
         with self._lock:
             self._watch_ends.append(end)

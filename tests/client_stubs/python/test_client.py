@@ -9,7 +9,7 @@ import threading
 import grpc
 import pytest
 import socketbroker
-from fake_broker import METHODS, Refusal
+from fake_broker import METHODS, Refusal, message_type
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import conversation_pb2
@@ -38,9 +38,8 @@ def identity(account="a1"):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in STREAMS])
 def test_has_one_method_for_every_rpc(broker, client, name):
-    module = conversation_pb2 if name == "RequestConnection" else pb
-    response = getattr(client, snake_case(name))(getattr(module, f"{name}Request")())
-    assert type(response) is getattr(module, f"{name}Response")
+    response = getattr(client, snake_case(name))(message_type(f"{name}Request")())
+    assert type(response) is message_type(f"{name}Response")
     assert broker.names == [name]
 
 
@@ -276,6 +275,14 @@ def test_attach_ends_when_it_is_cancelled(broker, client):
     next(stream)
     stream.cancel()
     assert list(stream) == []
+
+
+def test_request_filtered_yields_what_comes_of_each(broker, client):
+    responses = [conversation_pb2.RequestFilteredResponse(connection_id=id) for id in ("c1", "c2")]
+    broker.on("RequestFiltered", responses)
+    with client.request_filtered(conversation_pb2.RequestFilteredRequest(method="m")) as replies:
+        assert list(replies) == responses
+    assert [request.method for request in broker.of("RequestFiltered")] == ["m"]
 
 
 def test_attach_replies_sends_and_drains(broker, client):

@@ -47,7 +47,7 @@ def identity(account=None, *, session=None, token=None, labels=None, groups=(), 
 
 
 class Broker:
-    """Starts the broker on ports of its own and waits until it says it is up."""
+    """Starts the broker, on ports of its own unless told which, and waits until it says it is up."""
 
     def __init__(self, folder, *arguments, config=None, ready=True, use_tls=tls.EVERYWHERE, api_key=None,
                  credentials=None, under=()):
@@ -69,7 +69,10 @@ class Broker:
             self.certificate, self.key = tls.make_certificate(self._folder)
             command += tls.settings(self.certificate, self.key)
             self.tls = tls.trusting(self.certificate)
-        command += ["--websocket-port", "0", "--control-port", "0", "--admin-port", "0", *arguments]
+        for port in ("--websocket-port", "--control-port", "--admin-port"):
+            if port not in arguments:
+                command += [port, "0"]
+        command += arguments
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
