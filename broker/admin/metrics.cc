@@ -206,6 +206,9 @@ void CollectJournal(const JournalStats& s, Families& out) {
 void CollectOffers(const Offers::Figures& offers, Families& out) {
   out.Gauge("attached_services", "Attached services that judge handshakes.")
       .Add(offers.services);
+  out.Gauge("attached_services_taking_messages",
+            "Attached services that take messages of clients.")
+      .Add(offers.taking);
   out.Gauge("waiting_handshakes",
             "Pending connections that wait for an attached service's answer.")
       .Add(offers.waiting);

@@ -8,6 +8,7 @@
 #include "broker/control/audit.h"
 #include "broker/control/fields.h"
 #include "broker/control/message.h"
+#include "broker/core/log.h"
 #include "broker/core/mutex.h"
 #include "broker/core/status.h"
 #include "broker/rpc/status.h"
@@ -19,6 +20,14 @@ namespace v1 = ::socketbroker::v1;
 
 // What a close frame has room for beside the code.
 constexpr size_t kMaxReasonBytes = 123;
+
+// A service that asks for no report would never know.
+void LogUnfit(const absl::Status& why) {
+  static LogLimiter limiter{1};  // one line a second
+  limiter.Log(LogLevel::kWarning, "send_unfit",
+              "a service sent what its client may not get",
+              {{"why", std::string(why.message())}});
+}
 
 // Once there is a feed, its reader is the one that ends the stream: who else
 // wants that fails the feed, which wakes the reader. So no write is under way.
@@ -142,11 +151,11 @@ class Stream final
     hub_.SendTo(
         id, *std::move(message),
         [feed, report = send.report()](absl::StatusOr<SendOutcome> outcome) {
-          if (absl::IsInvalidArgument(outcome.status())) {
-            feed->Fail(BelowField("send", outcome.status()));
-          } else if (report != 0) {
-            feed->Report(report, outcome.value_or(SendOutcome::kGone));
-          }
+          const bool unfit = absl::IsInvalidArgument(outcome.status());
+          if (unfit) LogUnfit(outcome.status());
+          if (report == 0) return;
+          feed->Report(report, outcome.value_or(unfit ? SendOutcome::kUnfit
+                                                      : SendOutcome::kGone));
         },
         caller_->reach);
     return absl::OkStatus();

@@ -87,6 +87,8 @@ v1::SendOutcome ToProto(SendOutcome outcome) {
       return v1::SEND_OUTCOME_DROPPED_SLOW;
     case SendOutcome::kGone:
       return v1::SEND_OUTCOME_GONE;
+    case SendOutcome::kUnfit:
+      return v1::SEND_OUTCOME_UNFIT;
   }
   return v1::SEND_OUTCOME_UNSPECIFIED;
 }

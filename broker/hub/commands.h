@@ -91,7 +91,7 @@ struct SendCommand {
   bool include_outcomes = false;
 };
 
-enum class SendOutcome { kQueued, kDroppedSlow, kGone };
+enum class SendOutcome { kQueued, kDroppedSlow, kGone, kUnfit };
 
 struct SendTally {
   static constexpr uint64_t kMaxOutcomes = 10'000;

@@ -132,7 +132,12 @@ void Offers::Remove(HandshakeId handshake) {
 
 Offers::Figures Offers::figures() const {
   MutexLock lock(mu_);
-  return {feeds_.size(), waiting_.size(), offered_, expired_};
+  uint64_t taking = 0;
+  for (const auto& attached : attached_) {
+    const AttachFeedPtr feed = attached.lock();
+    taking += feed != nullptr && feed->accepts_messages();
+  }
+  return {feeds_.size(), taking, waiting_.size(), offered_, expired_};
 }
 
 }  // namespace broker

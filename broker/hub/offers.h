@@ -58,6 +58,7 @@ class Offers {
 
   struct Figures {
     uint64_t services = 0;  // that judge handshakes
+    uint64_t taking = 0;    // services that take messages
     uint64_t waiting = 0;   // handshakes, offered or not
     uint64_t offered = 0;   // offers ever made
     uint64_t expired = 0;   // of those, how many were not answered in time

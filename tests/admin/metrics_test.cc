@@ -79,7 +79,7 @@ TEST(MetricsTest, HasCalloutsOnlyWhenThereIsOne) {
 
 TEST(MetricsTest, HasOffers) {
   MetricsSnapshot snapshot;
-  snapshot.offers = {2, 3, 40, 5};
+  snapshot.offers = {2, 1, 3, 40, 5};
   const std::string text = Text(snapshot);
   for (const char* line :
        {"socketbroker_attached_services 2\n",

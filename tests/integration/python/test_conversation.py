@@ -136,12 +136,19 @@ def test_reports_say_what_became_of_it(broker, attach):
                         3: message_pb2.SEND_OUTCOME_GONE}
 
 
-def test_a_send_that_no_client_may_get_ends_the_stream(broker, attach):
+def test_a_send_that_the_client_may_not_get_says_so(broker, attach):
     service = attach(broker, messages=messages("*"))
     socket = broker.join("a1")
-    service.stream.send(socket.id, message_pb2.Message(binary=b"x"))
-    error = service.end()
-    assert error.code.name == "INVALID_ARGUMENT" and error.violations[0].field == "send.message.binary"
+    for report, message in enumerate([
+            message_pb2.Message(binary=b"x"), message_pb2.Message(text="no JSON-RPC"),
+            notification(text="x" * (1 << 20))], 1):
+        service.stream.send(socket.id, message, report=report)
+        told = service.next("report")
+        assert (told.report, told.outcome) == (report, message_pb2.SEND_OUTCOME_UNFIT)
+    assert broker.wait_for_log("send_unfit")["why"]
+    # What is no message for anybody ends the stream.
+    service.stream.send(socket.id, message_pb2.Message())
+    assert service.end().violations[0].field == "send.message"
 
 
 def test_nobody_serves_it(broker, attach):
