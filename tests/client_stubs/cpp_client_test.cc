@@ -84,12 +84,14 @@ TEST_F(CppClientTest, HasOneMethodForEveryRpc) {
   EXPECT_PASSES(SendToConnection);
   EXPECT_PASSES(SendToAccount);
   EXPECT_PASSES(BroadcastFiltered);
+  EXPECT_PASSES(RequestConnection);
   EXPECT_PASSES(GetConnection);
   EXPECT_PASSES(ListConnections);
   EXPECT_PASSES(CountConnections);
   EXPECT_PASSES(GetBrokerInfo);
-  const int unary = 20;
-  const int streams = 3;  // Attach, Publish, WatchConnections: of their own
+  const int unary = 21;
+  // Attach, Publish, RequestFiltered, WatchConnections: of their own
+  const int streams = 4;
   EXPECT_EQ(v1::SendRequest::descriptor()->file()->service(0)->method_count(),
             unary + streams);
 }

@@ -107,6 +107,29 @@ TEST_F(CppStreamsTest, AttachSaysAndHears) {
   EXPECT_EQ(broker_.Requests<v1::AttachRequest>().size(), 2u);
 }
 
+TEST_F(CppStreamsTest, RequestFilteredReadsOutcomes) {
+  broker_.On<v1::RequestFilteredRequest, v1::RequestFilteredResponse>(
+      [](const auto& request, v1::RequestFilteredResponse* response) {
+        if (request.method().empty()) {
+          return Refused(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                         "TOO_MANY_OUTCOMES");
+        }
+        response->set_connection_id("c1");
+        return grpc::Status::OK;
+      });
+  v1::RequestFilteredRequest request;
+  request.set_method("m");
+  v1::RequestFilteredResponse response;
+  const auto replies = client_.RequestFiltered(request);
+  ASSERT_TRUE(replies->Read(&response));
+  EXPECT_EQ(response.connection_id(), "c1");
+  EXPECT_FALSE(replies->Read(&response));
+  EXPECT_TRUE(replies->Finish().ok());
+  const auto refused = client_.RequestFiltered({});
+  EXPECT_FALSE(refused->Read(&response));
+  EXPECT_EQ(GetErrorDetails(refused->Finish()).reason, "TOO_MANY_OUTCOMES");
+}
+
 TEST_F(CppStreamsTest, WatchReadsInOrderAndTellsWhyItEnded) {
   std::vector<v1::WatchConnectionsResponse> responses(2);
   responses[0].mutable_added()->set_connection_id("c1");

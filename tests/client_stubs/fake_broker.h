@@ -237,6 +237,20 @@ class FakeBroker final : public v1::SocketBroker::Service {
                              v1::GetBrokerInfoResponse* response) override {
     return Answer(*context, *request, response);
   }
+  grpc::Status RequestConnection(
+      grpc::ServerContext* context, const v1::RequestConnectionRequest* request,
+      v1::RequestConnectionResponse* response) override {
+    return Answer(*context, *request, response);
+  }
+  // One answer, or an error.
+  grpc::Status RequestFiltered(
+      grpc::ServerContext* context, const v1::RequestFilteredRequest* request,
+      grpc::ServerWriter<v1::RequestFilteredResponse>* writer) override {
+    v1::RequestFilteredResponse response;
+    const grpc::Status status = Answer(*context, *request, &response);
+    if (status.ok()) writer->Write(response);
+    return status;
+  }
   grpc::Status WatchConnections(
       grpc::ServerContext* context, const v1::WatchConnectionsRequest* request,
       grpc::ServerWriter<v1::WatchConnectionsResponse>* writer) override {

@@ -49,34 +49,29 @@ std::shared_ptr<grpc::ChannelCredentials> TlsFromFiles(const TlsFiles& files,
   return grpc::SslCredentials(options);
 }
 
-ConnectionWatch::~ConnectionWatch() {
-  Cancel();
-  Finish();
+namespace {
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& target,
+                                       const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  // So that a stream on which nothing happens notices that the broker's machine
+  // is gone; and who waits for a broker that starts again, that it is back.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  return grpc::CreateCustomChannel(target,
+                                   options.credentials != nullptr
+                                       ? options.credentials
+                                       : grpc::InsecureChannelCredentials(),
+                                   arguments);
 }
 
-bool ConnectionWatch::Read(v1::WatchConnectionsResponse* response) {
-  return !finished_ && reader_->Read(response);
-}
-
-grpc::Status ConnectionWatch::Finish() {
-  if (!finished_) {
-    // gRPC wants the stream read to its end first.
-    v1::WatchConnectionsResponse response;
-    while (reader_->Read(&response)) {
-    }
-    finished_ = reader_->Finish();
-  }
-  return *finished_;
-}
-
-void ConnectionWatch::Cancel() { context_.TryCancel(); }
+}  // namespace
 
 Client::Client(const std::string& target, ClientOptions options)
     : options_(std::move(options)),
-      stub_(v1::SocketBroker::NewStub(grpc::CreateChannel(
-          target, options_.credentials != nullptr
-                      ? options_.credentials
-                      : grpc::InsecureChannelCredentials()))) {}
+      stub_(v1::SocketBroker::NewStub(Connect(target, options_))) {}
 
 void Client::Prepare(const CallOptions& options,
                      grpc::ClientContext* context) const {
@@ -150,6 +145,20 @@ std::unique_ptr<AttachStream> Client::Attach(const CallOptions& options) {
   Prepare(options, &stream->context_);
   stream->stream_ = stub_->Attach(&stream->context_);
   return stream;
+}
+
+std::unique_ptr<ClientReplies> Client::RequestFiltered(
+    const v1::RequestFilteredRequest& request, const CallOptions& options) {
+  std::unique_ptr<ClientReplies> replies(new ClientReplies());
+  Prepare(options, &replies->context_);
+  replies->reader_ = stub_->RequestFiltered(&replies->context_, request);
+  return replies;
+}
+
+grpc::Status Client::RequestConnection(
+    const v1::RequestConnectionRequest& request,
+    v1::RequestConnectionResponse* response, const CallOptions& options) {
+  return Call(&Stub::RequestConnection, request, response, options);
 }
 
 std::unique_ptr<ConnectionWatch> Client::WatchConnections(

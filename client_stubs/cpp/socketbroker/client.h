@@ -15,7 +15,6 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/status.h>
-#include <grpcpp/support/sync_stream.h>
 
 #include <atomic>
 #include <chrono>
@@ -26,6 +25,7 @@
 #include <string>
 
 #include "socketbroker/error.h"
+#include "socketbroker/streams.h"
 #include "socketbroker/v1/socket_broker.grpc.pb.h"
 #include "socketbroker/v1/socket_broker.pb.h"
 
@@ -76,85 +76,6 @@ struct CallOptions {
 // this status. It runs once or twice, and must not answer from a cache or from
 // a replica that lags behind.
 using Verify = std::function<grpc::Status(v1::Identity*)>;
-
-// The responses of WatchConnections, one after another. For one thread, but for
-// Cancel. The client must outlive it.
-class ConnectionWatch {
- public:
-  ~ConnectionWatch();
-  ConnectionWatch(const ConnectionWatch&) = delete;
-  ConnectionWatch& operator=(const ConnectionWatch&) = delete;
-
-  // Waits for the next response. False: the watch has ended, see Finish.
-  bool Read(v1::WatchConnectionsResponse* response);
-
-  // Why it ended. Call it after Read has returned false, or after Cancel.
-  grpc::Status Finish();
-
-  // Ends the watch with CANCELLED. From any thread, any number of times.
-  void Cancel();
-
- private:
-  friend class Client;
-  ConnectionWatch() = default;
-
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderInterface<v1::WatchConnectionsResponse>>
-      reader_;
-  std::optional<grpc::Status> finished_;
-};
-
-// A stream in both directions. One thread may write while another reads; Cancel
-// is for any. The client must outlive it.
-template <typename Request, typename Response>
-class BidiStream {
- public:
-  ~BidiStream() {
-    Cancel();
-    Finish();
-  }
-  BidiStream(const BidiStream&) = delete;
-  BidiStream& operator=(const BidiStream&) = delete;
-
-  // Waits while the broker takes no more. False: the stream has ended, see
-  // Finish.
-  bool Write(const Request& request) { return stream_->Write(request); }
-  // There is no more to say. What is to be read still comes.
-  bool WritesDone() { return stream_->WritesDone(); }
-  // Waits for the next response. False: there are no more, or the stream has
-  // ended.
-  bool Read(Response* response) {
-    return !finished_ && stream_->Read(response);
-  }
-
-  // How it ended. Reads what is left; call it when there is nothing to write,
-  // or after Cancel.
-  grpc::Status Finish() {
-    if (!finished_) {
-      Response response;
-      while (stream_->Read(&response)) {
-      }
-      finished_ = stream_->Finish();
-    }
-    return *finished_;
-  }
-  // Ends the stream with CANCELLED. What was written may be done or not.
-  void Cancel() { context_.TryCancel(); }
-
- private:
-  friend class Client;
-  BidiStream() = default;
-
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriterInterface<Request, Response>> stream_;
-  std::optional<grpc::Status> finished_;
-};
-
-// Things to do, see Publish in socket_broker.proto: each request has one
-// response. An item's error: see ToStatus in error.h.
-using PublishStream = BidiStream<v1::PublishRequest, v1::PublishResponse>;
-// An attached service, see Attach in socket_broker.proto.
-using AttachStream = BidiStream<v1::AttachRequest, v1::AttachResponse>;
 
 class Client {
  public:
@@ -219,6 +140,16 @@ class Client {
   grpc::Status BroadcastFiltered(const v1::BroadcastFilteredRequest& request,
                                  v1::BroadcastFilteredResponse* response,
                                  const CallOptions& options = {});
+  // The client has its request's `timeout`, and no longer than the call's
+  // deadline: for more than 10 s give both.
+  grpc::Status RequestConnection(const v1::RequestConnectionRequest& request,
+                                 v1::RequestConnectionResponse* response,
+                                 const CallOptions& options = {});
+  // A deadline, when given, ends the whole stream.
+  std::unique_ptr<ClientReplies> RequestFiltered(
+      const v1::RequestFilteredRequest& request,
+      const CallOptions& options = {});
+
   // A deadline, when given, ends the whole stream.
   std::unique_ptr<PublishStream> Publish(const CallOptions& options = {});
   // The same. The first thing to write is a `start`.

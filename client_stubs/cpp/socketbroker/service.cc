@@ -1,0 +1,358 @@
+// One stream after another in Run; handlers on threads of their own.
+
+#include "socketbroker/service.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace socketbroker {
+
+// ---- one stream -------------------------------------------------------------
+
+class Attachment {
+ public:
+  Attachment(std::unique_ptr<AttachStream> stream, uint32_t credit)
+      : stream_(std::move(stream)), all_(credit), left_(credit) {}
+
+  bool Read(v1::AttachResponse* told) { return stream_->Read(told); }
+
+  bool Write(const v1::AttachRequest& request) {
+    const std::lock_guard lock(write_mu_);
+    return !ended_ && stream_->Write(request);
+  }
+
+  grpc::Status Finish() {
+    {
+      const std::lock_guard lock(mu_);
+      over_ = true;
+    }
+    // A write that is under way fails by now.
+    const std::lock_guard lock(write_mu_);
+    ended_ = true;
+    return stream_->Finish();
+  }
+
+  void Cancel() { stream_->Cancel(); }
+
+  void Start(const v1::AttachRequest& start) { begun_ = Write(start); }
+  // Before the start has been said there is nothing to drain.
+  void Drain() {
+    if (!begun_) return Cancel();
+    v1::AttachRequest drain;
+    drain.mutable_drain();
+    Write(drain);
+  }
+
+  // Takes a credit for a message that has come.
+  void Take() {
+    const std::lock_guard lock(mu_);
+    --left_;
+  }
+  // Its handler has ended: gives credit back, many at a time, but none is held
+  // back while the broker has none left.
+  void GiveBack(uint64_t message_id) {
+    v1::AttachRequest request;
+    {
+      const std::lock_guard lock(mu_);
+      cancelled_.erase(message_id);
+      ++used_;
+      if (used_ < (all_ + 1) / 2 && left_ > 0) return;
+      left_ += used_;
+      request.mutable_credit()->set_messages(std::exchange(used_, 0));
+    }
+    Write(request);
+  }
+
+  void OnCancelled(uint64_t message_id) {
+    const std::lock_guard lock(mu_);
+    cancelled_.insert(message_id);
+  }
+  bool IsCancelled(uint64_t message_id) const {
+    const std::lock_guard lock(mu_);
+    return over_ || cancelled_.count(message_id) > 0;
+  }
+
+ private:
+  const std::unique_ptr<AttachStream> stream_;
+  std::mutex write_mu_;
+  bool ended_ = false;  // by write_mu_
+  std::atomic<bool> begun_ = false;
+  mutable std::mutex mu_;
+  const uint32_t all_;
+  uint32_t left_;                 // credit that the broker has
+  uint32_t used_ = 0;             // to be given back
+  bool over_ = false;             // nothing can be said any more
+  std::set<uint64_t> cancelled_;  // of messages whose handlers run
+};
+
+// ---- what handlers say ------------------------------------------------------
+
+Reply Reply::Result(std::string json) {
+  Reply reply;
+  reply.reply_.set_result_json(std::move(json));
+  return reply;
+}
+
+Reply Reply::Error(int64_t code, std::string message, std::string data_json) {
+  Reply reply;
+  v1::JsonRpcError* error = reply.reply_.mutable_error();
+  error->set_code(code);
+  error->set_message(std::move(message));
+  if (!data_json.empty()) error->set_data_json(std::move(data_json));
+  return reply;
+}
+
+Context::Context(std::shared_ptr<Attachment> attachment,
+                 v1::ClientMessage message)
+    : attachment_(std::move(attachment)), message_(std::move(message)) {}
+
+const std::string& Context::method() const {
+  return is_notification() ? message_.notification().method()
+                           : message_.request().method();
+}
+
+const std::string& Context::params_json() const {
+  return is_notification() ? message_.notification().params_json()
+                           : message_.request().params_json();
+}
+
+bool Context::Notify(const std::string& method,
+                     const std::string& params_json) {
+  v1::Message message;
+  message.mutable_notification()->set_method(method);
+  if (!params_json.empty()) {
+    message.mutable_notification()->set_params_json(params_json);
+  }
+  return Send(message);
+}
+
+bool Context::Send(const v1::Message& message) {
+  v1::AttachRequest request;
+  request.mutable_send()->set_connection_id(message_.connection_id());
+  *request.mutable_send()->mutable_message() = message;
+  return attachment_->Write(request);
+}
+
+bool Context::cancelled() const {
+  return attachment_->IsCancelled(message_.message_id());
+}
+
+// ---- the service ------------------------------------------------------------
+
+struct Service::State {
+  struct Task {
+    std::string order;  // tasks of the same run one after another; empty: any
+    std::function<void()> run;
+  };
+
+  std::mutex mu;
+  std::condition_variable changed;
+  bool draining = false;
+  bool stopped = false;
+  std::shared_ptr<Attachment> attachment;  // while there is one
+  // At most as many as there is credit.
+  std::deque<Task> tasks;
+  std::set<std::string> busy;  // orders whose task runs
+  bool closing = false;        // workers end when there is nothing to do
+
+  void Work() {
+    std::unique_lock lock(mu);
+    for (;;) {
+      const auto next =
+          std::find_if(tasks.begin(), tasks.end(), [&](const Task& task) {
+            return task.order.empty() || busy.count(task.order) == 0;
+          });
+      if (next == tasks.end()) {
+        if (closing && tasks.empty()) return;
+        changed.wait(lock);
+        continue;
+      }
+      const Task task = std::move(*next);
+      tasks.erase(next);
+      if (!task.order.empty()) busy.insert(task.order);
+      lock.unlock();
+      task.run();
+      lock.lock();
+      busy.erase(task.order);
+      changed.notify_all();
+    }
+  }
+};
+
+Service::Service(Client& client, ServiceOptions options)
+    : client_(client),
+      options_(std::move(options)),
+      state_(std::make_unique<State>()) {}
+
+Service::~Service() = default;
+
+void Service::On(const std::string& pattern, Handler handler) {
+  handlers_[pattern] = std::move(handler);
+}
+
+void Service::OnMessage(RawHandler handler) { raw_ = std::move(handler); }
+
+grpc::Status Service::Run() {
+  std::vector<std::thread> workers;
+  for (uint32_t i = 0; i < options_.concurrency; ++i) {
+    workers.emplace_back([this] { state_->Work(); });
+  }
+  grpc::Status status = Attach();
+  {
+    const std::lock_guard lock(state_->mu);
+    state_->closing = true;
+    state_->changed.notify_all();
+  }
+  for (std::thread& worker : workers) worker.join();
+  return status;
+}
+
+// Until it is no use.
+grpc::Status Service::Attach() {
+  for (int failures = 0;; ++failures) {
+    v1::AttachRequest start;
+    v1::AttachStart& how = *start.mutable_start();
+    if (!options_.name_space.empty()) how.set_namespace_(options_.name_space);
+    how.mutable_credit()->set_messages(options_.concurrency);
+    v1::AttachMessages& messages = *how.mutable_messages();
+    for (const auto& [pattern, handler] : handlers_) {
+      messages.add_methods(pattern);
+    }
+    messages.set_sticky(options_.sticky);
+    messages.set_idempotent(options_.idempotent);
+    if (!options_.filter.empty()) messages.set_filter(options_.filter);
+
+    const auto attachment =
+        std::make_shared<Attachment>(client_.Attach(), options_.concurrency);
+    {
+      const std::lock_guard lock(state_->mu);
+      if (state_->stopped || state_->draining) return grpc::Status::OK;
+      state_->attachment = attachment;
+    }
+    attachment->Start(start);
+    v1::AttachResponse told;
+    const bool started = attachment->Read(&told);
+    if (started) {
+      failures = 0;
+      if (options_.on_started) options_.on_started();
+      Serve(attachment);
+    }
+    const grpc::Status status = attachment->Finish();
+    {
+      const std::lock_guard lock(state_->mu);
+      state_->attachment = nullptr;
+      if (state_->stopped || state_->draining) return grpc::Status::OK;
+    }
+    const bool use =
+        started || (status.error_code() != grpc::INVALID_ARGUMENT &&
+                    status.error_code() != grpc::UNIMPLEMENTED);
+    if (!use || status.error_code() == grpc::UNAUTHENTICATED ||
+        status.error_code() == grpc::PERMISSION_DENIED) {
+      return status;
+    }
+    Tell("the stream ended: " + status.error_message());
+    if (!Pause(failures)) return grpc::Status::OK;
+  }
+}
+
+void Service::Serve(const std::shared_ptr<Attachment>& attachment) {
+  v1::AttachResponse told;
+  while (attachment->Read(&told)) {
+    if (told.has_request_cancelled()) {
+      attachment->OnCancelled(told.request_cancelled().message_id());
+    }
+    if (!told.has_client_message()) continue;
+    attachment->Take();
+    auto message = std::make_shared<v1::ClientMessage>();
+    message->Swap(told.mutable_client_message());
+    const std::lock_guard lock(state_->mu);
+    state_->tasks.push_back(
+        {raw_ ? message->connection_id() : "", [this, attachment, message] {
+           Handle(attachment, std::move(*message));
+         }});
+    state_->changed.notify_all();
+  }
+}
+
+void Service::Handle(const std::shared_ptr<Attachment>& attachment,
+                     v1::ClientMessage message) {
+  const uint64_t id = message.message_id();
+  Context context(attachment, std::move(message));
+  Reply reply = Reply::Error(-32603, "Internal error");
+  try {
+    if (raw_) {
+      raw_(context);
+    } else if (const Handler* handler = Find(context.method())) {
+      reply = (*handler)(context);
+    }
+  } catch (const std::exception& error) {
+    Tell(std::string("a handler threw: ") + error.what());
+  } catch (...) {
+    Tell("a handler threw");
+  }
+  if (context.message().has_request() && !context.cancelled()) {
+    v1::AttachRequest request;
+    request.mutable_reply()->Swap(&reply.reply_);
+    request.mutable_reply()->set_message_id(id);
+    attachment->Write(request);
+  }
+  // Behind the reply: so the broker never has more open than there are
+  // handlers.
+  attachment->GiveBack(id);
+}
+
+const Service::Handler* Service::Find(const std::string& method) const {
+  const auto exact = handlers_.find(method);
+  if (exact != handlers_.end() && method.back() != '*') return &exact->second;
+  for (size_t size = method.size() + 1; size-- > 0;) {
+    const auto prefix = handlers_.find(method.substr(0, size) + "*");
+    if (prefix != handlers_.end()) return &prefix->second;
+  }
+  return nullptr;
+}
+
+void Service::Tell(const std::string& what) const {
+  if (options_.on_error) options_.on_error(what);
+}
+
+// False: it is to end instead.
+bool Service::Pause(int failures) {
+  thread_local std::mt19937_64 random(std::random_device{}());
+  const int64_t most =
+      std::min<int64_t>(10'000, int64_t{100} << std::min(failures, 10));
+  const std::chrono::milliseconds wait(
+      std::uniform_int_distribution<int64_t>(0, most)(random));
+  std::unique_lock lock(state_->mu);
+  state_->changed.wait_for(
+      lock, wait, [this] { return state_->stopped || state_->draining; });
+  return !state_->stopped && !state_->draining;
+}
+
+void Service::Drain() {
+  std::shared_ptr<Attachment> attachment;
+  {
+    const std::lock_guard lock(state_->mu);
+    state_->draining = true;
+    attachment = state_->attachment;
+    state_->changed.notify_all();
+  }
+  if (attachment != nullptr) attachment->Drain();
+}
+
+void Service::Stop() {
+  const std::lock_guard lock(state_->mu);
+  state_->stopped = true;
+  if (state_->attachment != nullptr) state_->attachment->Cancel();
+  state_->changed.notify_all();
+}
+
+}  // namespace socketbroker
