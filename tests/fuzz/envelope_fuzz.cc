@@ -6,15 +6,54 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "broker/session/envelope.h"
 #include "tests/fuzz/check.h"
 
 namespace {
 
+using broker::Envelope;
 using broker::EnvelopeFault;
 using broker::EnvelopeKind;
 using broker::fuzz::Check;
 using Json = nlohmann::json;
+
+// What is relayed of a text is what stands there.
+void CheckParts(const Json& json, const Envelope& envelope) {
+  const auto is = [&](absl::string_view part, const char* member) {
+    if (!json.contains(member)) return part.empty();
+    return !part.empty() &&
+           Json::parse(part.begin(), part.end()) == json[member];
+  };
+  const bool reply = envelope.kind == EnvelopeKind::kResponse ||
+                     envelope.kind == EnvelopeKind::kErrorResponse;
+  Check(is(envelope.params_json, "params"), "the params");
+  Check(is(envelope.outcome_json,
+           envelope.kind == EnvelopeKind::kErrorResponse ? "error" : "result"),
+        "the result or the error");
+  if (reply && json["id"].is_string()) {
+    Check(envelope.reply_to == json["id"], "what it replies to");
+  } else {
+    Check(envelope.reply_to.empty(), "nothing that it replies to");
+  }
+  Check(envelope.traceparent.empty() ||
+            json["traceparent"] == envelope.traceparent,
+        "the trace context");
+  // What goes under an id is a response that a client reads as such.
+  if (reply) {
+    const bool result = envelope.kind == EnvelopeKind::kResponse;
+    const auto again = broker::ParseEnvelope(broker::MakeReply(
+        "7", result ? "result" : "error", envelope.outcome_json));
+    Check(again.fault == EnvelopeFault::kNone &&
+              again.envelope.kind == envelope.kind,
+          "and may be sent on");
+    Check(result || broker::ValidateError(envelope.outcome_json).ok(),
+          "an error object");
+  }
+  const absl::string_view id = broker::FindCancelledId(envelope.params_json);
+  Check(id.empty() || !Json::parse(id.begin(), id.end()).is_structured(),
+        "what is cancelled is a value");
+}
 
 }  // namespace
 
@@ -39,6 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(json.contains("error") ==
               (envelope.kind == EnvelopeKind::kErrorResponse),
           "an error is an error response");
+    CheckParts(json, envelope);
     Check(sendable == (envelope.kind != EnvelopeKind::kRequest),
           "all but requests may be sent");
   } else {
