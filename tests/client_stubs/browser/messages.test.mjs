@@ -122,7 +122,7 @@ test('a lost connection: what was sent fails, what waits survives', async (t) =>
   const {connection, socket} = await open(t);
   const sent = connection.request('sent');
   socket().end();
-  await assert.rejects(sent, {code: 'disconnected', sent: true});
+  await assert.rejects(sent, {code: 'disconnected', sent: true, message: 'the connection was closed with 1006'});
   const waiting = connection.request('waiting');
   await tick(250);
   socket().end();
@@ -296,12 +296,14 @@ test('a handler that closes the connection as it is aborted', async (t) => {
 for (const data of [
   '', '{', '7', 'null', '[]', '[{"jsonrpc":"2.0","method":"m"}]', '{}', new ArrayBuffer(2),
   '{"method":"m"}', '{"jsonrpc":"1.0","method":"m"}', '{"jsonrpc":"2.0"}', '{"jsonrpc":"2.0","id":1}',
-  '{"jsonrpc":"2.0","method":7}', '{"jsonrpc":"2.0","method":"m","params":7}', '{"jsonrpc":"2.0","method":"m","params":null}',
+  '{"jsonrpc":"2.0","method":7}', '{"jsonrpc":"2.0","method":"m","params":7}',
+  '{"jsonrpc":"2.0","method":"m","params":null}',
   '{"jsonrpc":"2.0","method":"m","id":null}', '{"jsonrpc":"2.0","method":"m","id":{}}',
   '{"jsonrpc":"2.0","id":1,"result":1,"error":{"code":1,"message":"m"}}', '{"jsonrpc":"2.0","result":1}',
-  '{"jsonrpc":"2.0","id":null,"result":1}', '{"jsonrpc":"2.0","id":1,"error":"m"}', '{"jsonrpc":"2.0","id":1,"error":null}',
-  '{"jsonrpc":"2.0","id":1,"error":{"code":"1","message":"m"}}', '{"jsonrpc":"2.0","id":1,"error":{"code":1}}',
-  '{"jsonrpc":"2.0","id":2,"result":1}', '{"jsonrpc":"2.0","id":"1","result":1}', '{"jsonrpc":"2.0","id":1.5,"result":1}',
+  '{"jsonrpc":"2.0","id":null,"result":1}', '{"jsonrpc":"2.0","id":1,"error":"m"}',
+  '{"jsonrpc":"2.0","id":1,"error":null}', '{"jsonrpc":"2.0","id":1,"error":{"code":1}}',
+  '{"jsonrpc":"2.0","id":1,"error":{"code":"1","message":"m"}}', '{"jsonrpc":"2.0","id":2,"result":1}',
+  '{"jsonrpc":"2.0","id":"1","result":1}', '{"jsonrpc":"2.0","id":1.5,"result":1}',
 ]) {
   test(`malformed: ${typeof data === 'string' ? data : 'binary'}`, async (t) => {
     const {connection, socket, log} = await open(t);
@@ -310,7 +312,8 @@ for (const data of [
     socket().take();
     socket().onmessage({data});
     await settled();
-    assert.deepEqual(log.map(({type, error}) => [type, error.name, error.code]), [['error', 'ConnectionError', 'malformed']]);
+    assert.deepEqual(log.map(({type, error}) => [type, error.name, error.code]),
+                     [['error', 'ConnectionError', 'malformed']]);
     assert.equal(log[0].data, data);
     assert.deepEqual(socket().take(), []);
     assert.equal(connection.state, 'open');
