@@ -5,7 +5,7 @@
 
 /** What the connection does after a close code. */
 export type Reconnect =
-  /** It tries again at once; when that fails, or the connection has not stood for `stableAfter`, as `jitter`. */
+  /** At once, if it is the first try since a connection stood for `stableAfter`; else as `jitter`. */
   | 'at once'
   /** It waits for anything between 0 and 0.5 s, doubled with each attempt that failed, up to 30 s. */
   | 'jitter'
@@ -140,7 +140,7 @@ export interface HandlerContext {
  */
 export type Handler = (params: any, context: HandlerContext) => unknown;
 
-/** The close code and reason of the socket. Not there when there was no socket. */
+/** What the socket was closed with. Not there when there was none, and after `close()`. */
 export interface Closed {
   readonly closeCode?: number;
   readonly closeReason?: string;

@@ -182,7 +182,7 @@ export class Connection extends EventTarget {
     const closed = {closeCode, closeReason};
     const revoked = closeCode === REVOKED;
     const way = this.#ways[closeCode] ?? this.#ways[1006];
-    const text = `the connection was closed with ${closeCode}: ${closeReason}`;
+    const text = `the connection was closed with ${closeCode}${closeReason && `: ${closeReason}`}`;
     this.#leave(...(closeCode === SERVER_SILENT ? [closeCode, closeReason] : []));
     // After a revocation what still waits must not be said by who comes next.
     this.#fail(revoked ? 'unauthenticated' : 'closed', text, revoked);

@@ -190,6 +190,19 @@ test('fresh authentication stays due until a socket is open', async (t) => {
   assert.equal(connection.state, 'closed');
 });
 
+test('fresh authentication is over once a socket is open', async (t) => {
+  let refuse = false;
+  const {connection, socket} = await open(t, {
+    ticket: async () => { if (refuse) throw new Error('offline'); return 'secret'; }});
+  socket().end(4005);
+  await tick(250);
+  socket().open();
+  refuse = true;
+  socket().end();
+  await tick(500);
+  assert.equal(connection.state, 'waiting');
+});
+
 test('fresh authentication where there is no ticket provider ends it', async (t) => {
   const {socket, log} = await open(t);
   socket().end(4006, 'log in first');
@@ -201,4 +214,10 @@ test('a provider may say at any time that there is nobody', async (t) => {
     ticket: async () => { throw new ConnectionError('unauthenticated', 'log in'); }});
   assert.deepEqual([log.at(-1).type, log.at(-1).error.code], ['closed', 'unauthenticated']);
   assert.equal(sockets.length, 0);
+});
+
+test('that is said by a ConnectionError, and by no other error', async (t) => {
+  const {connection} = await connect(t, {
+    ticket: async () => { throw Object.assign(new Error('HTTP 500'), {code: 'unauthenticated'}); }});
+  assert.equal(connection.state, 'waiting');
 });

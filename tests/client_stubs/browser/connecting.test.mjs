@@ -1,6 +1,7 @@
 // Tickets, states, and what the page tells.
 
 import assert from 'node:assert/strict';
+import {getEventListeners} from 'node:events';
 import {test} from 'node:test';
 import {Connection} from '../../../client_stubs/browser/socketbroker.js';
 import {FakeWebSocket, connect, open, settled, stateOf, tick} from './testing.mjs';
@@ -59,7 +60,7 @@ test('a socket that does not open in time is given up', async (t) => {
   assert.equal(connection.state, 'connecting');
   await tick(1);
   assert.deepEqual([connection.state, log.at(-1).closeCode], ['waiting', 1006]);
-  assert.ok(first.closed);
+  assert.deepEqual(first.closes, [[]]);
   await tick(250);
   socket().open();
   first.open();
@@ -98,7 +99,7 @@ test('close() ends it in every state', async (t) => {
       connection.close();
       assert.deepEqual([log.at(-1).type, log.at(-1).error.code], ['closed', 'closed']);
       assert.equal(types().filter((type) => type === 'closed').length, 1);
-      if (state !== 'waiting') assert.equal(socket().closed.code, 1000);
+      assert.deepEqual(socket().closes, [state === 'waiting' ? [] : [1000]]);
       await tick(3_600_000);
       assert.equal(sockets.length, 1);
     });
@@ -145,6 +146,23 @@ test('connect() does not wait, and opens what is closed', async (t) => {
   assert.equal(connection.state, 'open');
 });
 
+test('connect() on what is closed starts anew', async (t) => {
+  let refuse = false;
+  const {connection, socket, log} = await open(t, {
+    ticket: async () => { if (refuse) throw new Error('offline'); return 't'; }});
+  for (let n = 0; n < 3; ++n) {
+    socket().end();
+    await tick(log.at(-1).delay);
+  }
+  socket().end(4005);
+  connection.close();
+  refuse = true;
+  connection.connect();
+  await settled();
+  assert.deepEqual(log.slice(-2).map(({type}) => type), ['waiting', 'error']);
+  assert.equal(log.at(-2).delay, 250);
+});
+
 test('relative URLs and http are taken', async (t) => {
   globalThis.location = {href: 'https://app.test/page'};
   t.after(() => delete globalThis.location);
@@ -182,6 +200,7 @@ function page(t) {
   });
   return {
     tell: (type) => page.dispatchEvent(new Event(type)),
+    listeners: (type) => getEventListeners(page, type).length + getEventListeners(document, type).length,
     show: (visible) => {
       document.hidden = !visible;
       document.dispatchEvent(new Event('visibilitychange'));
@@ -190,7 +209,7 @@ function page(t) {
 }
 
 test('online, and being seen, end the wait and start it anew', async (t) => {
-  const {tell, show} = page(t);
+  const {tell, show, listeners} = page(t);
   const {connection, socket, sockets, log} = await connect(t);
   for (const wake of [() => tell('online'), () => show(true)]) {
     for (let n = 0; n < 5; ++n) {
@@ -211,9 +230,7 @@ test('online, and being seen, end the wait and start it anew', async (t) => {
     await tick(250);
   }
   connection.close();
-  tell('online');
-  await settled();
-  assert.equal(connection.state, 'closed');
+  assert.deepEqual([listeners('online'), listeners('offline'), listeners('visibilitychange')], [0, 0, 0]);
 });
 
 test('what was told to come later does not come sooner', async (t) => {
@@ -236,13 +253,16 @@ test('online does not disturb what is open', async (t) => {
   assert.equal(await stateOf(request), 'pending');
 });
 
-test('online and offline ask whether the server is there', async (t) => {
-  const {tell} = page(t);
-  const {socket, log} = await open(t, {heartbeat: {method: 'ping', interval: 30_000, timeout: 1000}});
-  tell('offline');
-  await tick(500);
-  tell('online');
-  assert.deepEqual(socket().take().map(({method}) => method), ['ping']);
-  await tick(500);
-  assert.equal(log[0].closeCode, 4002);
-});
+for (const change of ['online', 'offline']) {
+  test(`${change} asks whether the server is there, once`, async (t) => {
+    const {tell} = page(t);
+    const {socket, log} = await open(t, {heartbeat: {method: 'ping', interval: 30_000, timeout: 1000}});
+    tell(change);
+    assert.deepEqual(socket().take().map(({method}) => method), ['ping']);
+    await tick(500);
+    tell(change);
+    assert.deepEqual(socket().take(), []);
+    await tick(500);
+    assert.equal(log[0].closeCode, 4002);
+  });
+}

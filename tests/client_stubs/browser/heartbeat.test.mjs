@@ -26,7 +26,7 @@ test('a silent server: 4002, at once, and what was asked fails', async (t) => {
   await tick(9999);
   assert.equal(connection.state, 'open');
   await tick(1);
-  assert.deepEqual(socket.closed, {code: 4002, reason: 'Server silent'});
+  assert.deepEqual(socket.closes, [[4002, 'Server silent']]);
   assert.equal((await stateOf(request)).error.code, 'disconnected');
   assert.deepEqual([log[0].type, log[0].closeCode, log[0].delay], ['waiting', 4002, 0]);
   await tick(0);

@@ -1,6 +1,7 @@
 // JSON-RPC 2.0 in both directions.
 
 import assert from 'node:assert/strict';
+import {getEventListeners} from 'node:events';
 import {test} from 'node:test';
 import {JsonRpcError} from '../../../client_stubs/browser/socketbroker.js';
 import {connect, open, settled, stateOf, tick} from './testing.mjs';
@@ -62,10 +63,12 @@ test('a request is aborted', async (t) => {
   assert.deepEqual(socket().take(), [{jsonrpc: '2.0', method: '$/cancel', params: {request_id: 1}}]);
   assert.equal((await stateOf(request)).error, reason);
   assert.equal(await done, 1);
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
   await tick(60_000);
   assert.deepEqual(socket().take(), []);
   await assert.rejects(connection.request('m', undefined, {signal: controller.signal}), reason);
   assert.deepEqual(socket().take(), []);
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
 });
 
 test('without a cancel method nobody is told', async (t) => {
@@ -107,11 +110,19 @@ test('the queue: order kept, bounded, and left by who gives up', async (t) => {
   assert.equal(await kept, 'yes');
 });
 
+test('without a queue nothing waits', async (t) => {
+  const {connection, socket} = await connect(t, {maxQueue: 0});
+  await assert.rejects(connection.request('m'), {code: 'queue_full'});
+  socket().open();
+  connection.notify('m');
+  assert.equal(socket().take().length, 1);
+});
+
 test('a lost connection: what was sent fails, what waits survives', async (t) => {
   const {connection, socket} = await open(t);
   const sent = connection.request('sent');
   socket().end();
-  await assert.rejects(sent, {code: 'disconnected', sent: true});
+  await assert.rejects(sent, {code: 'disconnected', sent: true, message: 'the connection was closed with 1006'});
   const waiting = connection.request('waiting');
   await tick(250);
   socket().end();
@@ -120,6 +131,10 @@ test('a lost connection: what was sent fails, what waits survives', async (t) =>
   assert.deepEqual(socket().take(), [{jsonrpc: '2.0', id: 2, method: 'waiting'}]);
   socket().receive({id: 2, result: 1});
   assert.equal(await waiting, 1);
+  socket().end();
+  await tick(1000);
+  socket().open();
+  assert.deepEqual(socket().take(), []);
 });
 
 test('a terminal close fails both', async (t) => {
@@ -168,6 +183,7 @@ test('notifications reach their handler, in order, until it is taken off', async
   again();
   assert.throws(() => connection.on('cancel', () => {}), {message: /^method is 'cancel'/});
   assert.throws(() => connection.on('x', 7), {message: /^handler is 7/});
+  assert.throws(() => connection.on('', () => {}), {message: /^method is ''/});
   assert.deepEqual(types(), []);
 });
 
@@ -238,6 +254,9 @@ test('the server cancels: the handler is told, and nothing is replied', async (t
   await settled();
   assert.deepEqual(socket().take(), [{jsonrpc: '2.0', id: 's2', result: 2}]);
   assert.deepEqual(types(), []);
+  connection.close();
+  await settled();
+  assert.equal(signals.s2.aborted, false);
 });
 
 test('a request whose connection is gone is not replied to on the next one', async (t) => {
@@ -277,12 +296,14 @@ test('a handler that closes the connection as it is aborted', async (t) => {
 for (const data of [
   '', '{', '7', 'null', '[]', '[{"jsonrpc":"2.0","method":"m"}]', '{}', new ArrayBuffer(2),
   '{"method":"m"}', '{"jsonrpc":"1.0","method":"m"}', '{"jsonrpc":"2.0"}', '{"jsonrpc":"2.0","id":1}',
-  '{"jsonrpc":"2.0","method":7}', '{"jsonrpc":"2.0","method":"m","params":7}', '{"jsonrpc":"2.0","method":"m","params":null}',
+  '{"jsonrpc":"2.0","method":7}', '{"jsonrpc":"2.0","method":"m","params":7}',
+  '{"jsonrpc":"2.0","method":"m","params":null}',
   '{"jsonrpc":"2.0","method":"m","id":null}', '{"jsonrpc":"2.0","method":"m","id":{}}',
   '{"jsonrpc":"2.0","id":1,"result":1,"error":{"code":1,"message":"m"}}', '{"jsonrpc":"2.0","result":1}',
-  '{"jsonrpc":"2.0","id":null,"result":1}', '{"jsonrpc":"2.0","id":1,"error":"m"}', '{"jsonrpc":"2.0","id":1,"error":null}',
-  '{"jsonrpc":"2.0","id":1,"error":{"code":"1","message":"m"}}', '{"jsonrpc":"2.0","id":1,"error":{"code":1}}',
-  '{"jsonrpc":"2.0","id":2,"result":1}', '{"jsonrpc":"2.0","id":"1","result":1}', '{"jsonrpc":"2.0","id":1.5,"result":1}',
+  '{"jsonrpc":"2.0","id":null,"result":1}', '{"jsonrpc":"2.0","id":1,"error":"m"}',
+  '{"jsonrpc":"2.0","id":1,"error":null}', '{"jsonrpc":"2.0","id":1,"error":{"code":1}}',
+  '{"jsonrpc":"2.0","id":1,"error":{"code":"1","message":"m"}}', '{"jsonrpc":"2.0","id":2,"result":1}',
+  '{"jsonrpc":"2.0","id":"1","result":1}', '{"jsonrpc":"2.0","id":1.5,"result":1}',
 ]) {
   test(`malformed: ${typeof data === 'string' ? data : 'binary'}`, async (t) => {
     const {connection, socket, log} = await open(t);
@@ -291,7 +312,8 @@ for (const data of [
     socket().take();
     socket().onmessage({data});
     await settled();
-    assert.deepEqual(log.map(({type, error}) => [type, error.name, error.code]), [['error', 'ConnectionError', 'malformed']]);
+    assert.deepEqual(log.map(({type, error}) => [type, error.name, error.code]),
+                     [['error', 'ConnectionError', 'malformed']]);
     assert.equal(log[0].data, data);
     assert.deepEqual(socket().take(), []);
     assert.equal(connection.state, 'open');

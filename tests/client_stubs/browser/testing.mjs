@@ -8,7 +8,7 @@ export class FakeWebSocket {
   static made = [];
 
   constructor(url, protocols) {
-    Object.assign(this, {url, protocols, sent: [], closed: null});
+    Object.assign(this, {url, protocols, sent: [], closes: []});
     FakeWebSocket.made.push(this);
   }
 
@@ -19,7 +19,7 @@ export class FakeWebSocket {
   }
 
   close(code, reason) {
-    this.closed = {code, reason};
+    this.closes.push([code, reason].filter((value) => value !== undefined));
   }
 
   // What the server and the network do.
@@ -35,6 +35,7 @@ export class FakeWebSocket {
 
   end(code = 1006, reason = '') {
     this.isOpen = false;
+    if (code === 1006) this.onerror({});
     this.onclose?.({code, reason, wasClean: code !== 1006});
   }
 

@@ -90,7 +90,7 @@ def test_revoked_is_terminal_until_the_application_connects(broker, client):
 
 
 def test_a_credential_that_expires(broker, client):
-    client.give_ticket = lambda: broker.ticket("a1", expires_at=time.time() + 2)
+    client.give_ticket = lambda: broker.ticket("a1", expires_at=time.time() + 3)
     client.open(broker.websocket)
     client.event("open")
     client.give_ticket = lambda: broker.ticket("a1")
@@ -100,7 +100,7 @@ def test_a_credential_that_expires(broker, client):
 
 
 def test_a_credential_that_expires_and_is_not_renewed(broker, client):
-    client.give_ticket = lambda: broker.ticket("a1", expires_at=time.time() + 2)
+    client.give_ticket = lambda: broker.ticket("a1", expires_at=time.time() + 3)
     client.open(broker.websocket)
     client.event("open")
     client.give_ticket = lambda: None
@@ -125,7 +125,7 @@ def test_heartbeats_are_answered(broker, client):
 
 def test_a_silent_server_is_left(broker, client, make_relay):
     relay = make_relay(broker.websocket)
-    client.open(relay.address, heartbeat={"method": "ping", "interval": 500, "timeout": 2000})
+    client.open(relay.address, heartbeat={"method": "ping", "interval": 500, "timeout": 4000})
     client.event("open")
     (first,) = broker.list()
     relay.hold()
