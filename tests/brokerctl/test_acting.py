@@ -8,7 +8,7 @@ import pytest
 from fake_broker import Refusal
 from google.protobuf import duration_pb2
 from running import rows, run, run_on_terminal
-from socketbroker.v1 import connection_pb2, message_pb2
+from socketbroker.v1 import connection_pb2, conversation_pb2, message_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 
@@ -262,3 +262,18 @@ def test_version_and_help_need_no_broker():
     assert help_text.returncode == 0
     assert "Exit codes:" in help_text.stdout
     assert "--keep-session" in run(None, "close", "account", "--help").stdout
+
+
+def test_ask(broker):
+    reply = conversation_pb2.ClientReply(result_json=b'{"a":1}')
+    broker.on("RequestConnection", conversation_pb2.RequestConnectionResponse(reply=reply))
+    assert run(broker, "ask", "c1", "status", "--params", "[1]").stdout == '{"a":1}\n'
+    assert broker.of("RequestConnection") == [conversation_pb2.RequestConnectionRequest(
+        connection_id="c1", method="status", params_json=b"[1]", want_json=True)]
+
+
+def test_ask_a_client_that_refuses(broker):
+    reply = conversation_pb2.ClientReply(error_json='{"code":1,"message":"no\x1b"}')
+    broker.on("RequestConnection", conversation_pb2.RequestConnectionResponse(reply=reply))
+    result = run(broker, "ask", "c1", "status")
+    assert result.returncode == 1 and result.stdout == "" and '"code":1' in result.stderr and "\x1b" not in result.stderr

@@ -64,6 +64,7 @@ void AddTicket(CLI::App& app, Command& command);
 void AddClose(CLI::App& app, Command& command);
 void AddRevocations(CLI::App& app, Command& command);
 void AddSend(CLI::App& app, Command& command);
+void AddAsk(CLI::App& app, Command& command);
 void AddCompletion(CLI::App& app, Command& command);
 void AddKeygen(CLI::App& app, Command& command);
 

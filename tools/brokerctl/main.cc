@@ -122,6 +122,7 @@ int Run(int argc, char** argv) {
   AddClose(app, command);
   AddRevocations(app, command);
   AddSend(app, command);
+  AddAsk(app, command);
   AddKeygen(app, command);
   AddCompletion(app, command);
   try {
