@@ -27,14 +27,14 @@ class OptionsTest : public WsFixture {
     endpoint().soft_outbox_time = std::chrono::minutes(1);
   }
 
-  // An open connection whose client reads nothing, with a message in its outbox
-  // that has begun. Returns how many it was sent.
+  // An open connection whose client reads nothing, with more in its outbox than
+  // the kernels may still take. Returns how many messages it was sent.
   int Jam(WsClient& client) {
     client.SetReceiveBuffer(4096);
     Admit(client);
     int sent = 0;
     OnShard([&] {
-      while (transport().Outbox(0).now == 0) {
+      while (transport().Outbox(0).now < kJam) {
         SendResult result{};
         transport().Send({0}, Numbered(sent++, kJam), &result);
         ASSERT_EQ(result, SendResult::kQueued);
@@ -96,7 +96,7 @@ TEST_F(OptionsTest, ADroppedMessageLeavesTheConnectionAlone) {
   int queued = 0;
   const auto number = [](int i) { return NumberedPayload(i, 50'000); };
   while (Send(0, Drop(number(queued))) == SendResult::kQueued) ++queued;
-  EXPECT_GT(queued, 10);
+  EXPECT_GT(queued, 5);
   EXPECT_EQ(Send(0, Drop(number(queued))), SendResult::kDropped);
   EXPECT_LE(OutboxOf(0).now, uint64_t{1} << 20);
   // Others still have room above the soft limit.
@@ -178,8 +178,9 @@ TEST_F(OptionsTest, WhatIsOverIsTakenOut) {
             SendResult::kQueued);
   options.expires_at = In(kLong);
   EXPECT_EQ(Send(0, With("in time", options)), SendResult::kQueued);
-  EXPECT_TRUE(WaitFor([&] { return transport().Outbox(0).now < before + 99; }));
-  EXPECT_EQ(stats().messages_out_expired.value(), 1u);
+  EXPECT_TRUE(
+      WaitFor([&] { return stats().messages_out_expired.value() == 1; }));
+  EXPECT_LT(OutboxOf(0).now, before + 99);
   EXPECT_EQ(stats().outbox_bytes.value(),
             static_cast<int64_t>(OutboxOf(0).now));
   ReadJam(client, jam);
@@ -187,7 +188,7 @@ TEST_F(OptionsTest, WhatIsOverIsTakenOut) {
 }
 
 TEST_F(OptionsTest, WhoIsRidOfWhatIsOverIsNotSlow) {
-  endpoint().soft_outbox_bytes = 500'000;
+  endpoint().soft_outbox_bytes = 500'000;  // more than Jam takes
   Start();
   WsClient client;
   Jam(client);
