@@ -146,6 +146,10 @@ void CollectMessages(const MetricsSnapshot& s, Families& out) {
               "message; out, because the client was too slow.")
       .Add(Sum(s.shards, &ShardStats::messages_in_dropped), in)
       .Add(Sum(s.shards, &ShardStats::messages_out_dropped_slow), to_clients);
+  out.Counter(
+         "messages_expired_total",
+         "Messages to clients whose ttl was over before they were written.")
+      .Add(Sum(s.shards, &ShardStats::messages_out_expired));
   out.Counter("client_requests_total", "JSON-RPC requests of clients.")
       .Add(Sum(s.shards, &ShardStats::client_requests));
   out.Counter("client_requests_failed_total",

@@ -146,7 +146,8 @@ class Stream final
     BROKER_ASSIGN_OR_RETURN(
         const ConnectionId id,
         ReadUuid("send.connection_id", send.connection_id()));
-    auto message = ReadMessage(send.has_message(), send.message());
+    auto message = ReadMessage(send.has_message(), send.message(),
+                               hub_.clock().Monotonic());
     if (!message.ok()) return BelowField("send", message.status());
     hub_.SendTo(
         id, *std::move(message),

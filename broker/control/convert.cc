@@ -87,6 +87,10 @@ v1::SendOutcome ToProto(SendOutcome outcome) {
       return v1::SEND_OUTCOME_DROPPED_SLOW;
     case SendOutcome::kGone:
       return v1::SEND_OUTCOME_GONE;
+    case SendOutcome::kWritten:
+      return v1::SEND_OUTCOME_WRITTEN;
+    case SendOutcome::kExpired:
+      return v1::SEND_OUTCOME_EXPIRED;
     case SendOutcome::kUnfit:
       return v1::SEND_OUTCOME_UNFIT;
   }

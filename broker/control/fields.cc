@@ -39,6 +39,20 @@ absl::StatusOr<ConnectionIdSet> ReadExcluded(
   return set;
 }
 
+absl::StatusOr<PredicatePtr> ReadExcludeFilter(bool present,
+                                               absl::string_view text) {
+  static constexpr char kField[] = "exclude_filter";
+  if (!present) return PredicatePtr();
+  const auto tree = ParseFilter(text);
+  if (!tree.ok()) {  // It calls the field "filter".
+    return InvalidField(kField,
+                        GetFieldViolations(tree.status()).front().description);
+  }
+  BROKER_ASSIGN_OR_RETURN(const PredicatePtr excluded,
+                          CompileFilter(*tree, kField));
+  return Predicate::Not(*excluded);
+}
+
 absl::Status CheckNamespace(absl::string_view ns, const Settings& settings) {
   if (settings.FindNamespace(ns) != nullptr) return absl::OkStatus();
   return InvalidField(

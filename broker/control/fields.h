@@ -33,6 +33,10 @@ absl::StatusOr<ConnectionId> ReadUuid(absl::string_view field,
 absl::StatusOr<ConnectionIdSet> ReadExcluded(
     const google::protobuf::RepeatedPtrField<std::string>& ids);
 
+// What an exclude_filter leaves over. Unset: null.
+absl::StatusOr<PredicatePtr> ReadExcludeFilter(bool present,
+                                               absl::string_view text);
+
 // INVALID_ARGUMENT for a namespace that no endpoint has.
 absl::Status CheckNamespace(absl::string_view ns, const Settings& settings);
 

@@ -34,6 +34,13 @@ absl::Status CheckOneRound(const Request& request) {
   if constexpr (requires { request.include_outcomes(); }) {
     if (request.include_outcomes()) return TwoRounds("include_outcomes");
   }
+  if constexpr (requires { request.await_written(); }) {
+    if (request.await_written()) {
+      return InvalidField("await_written",
+                          "is not for Publish, since clients would hold up the "
+                          "answers behind it: use the call of its own");
+    }
+  }
   if constexpr (requires { request.validate_only(); }) {
     if (request.validate_only()) return TwoRounds("validate_only");
   }
@@ -97,9 +104,9 @@ void PublishBatch::AuditSends() const {
     if (result.has_broadcast_filtered()) add(result.broadcast_filtered());
     if (result.has_send_to_connection()) {
       ++sends;
-      ++(result.send_to_connection().outcome() == v1::SEND_OUTCOME_QUEUED
-             ? queued
-             : dropped);
+      const v1::SendOutcome outcome = result.send_to_connection().outcome();
+      queued += outcome == v1::SEND_OUTCOME_QUEUED;
+      dropped += outcome == v1::SEND_OUTCOME_DROPPED_SLOW;
     }
     errors += result.has_error();
   }

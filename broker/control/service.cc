@@ -1,5 +1,6 @@
 #include "broker/control/service.h"
 
+#include <memory>
 #include <utility>
 
 #include "broker/control/asking.h"
@@ -8,6 +9,7 @@
 #include "broker/control/call.h"
 #include "broker/control/publish.h"
 #include "broker/control/watch.h"
+#include "broker/core/mutex.h"
 #include "broker/core/status_macros.h"
 #include "broker/rpc/status.h"
 
@@ -26,12 +28,63 @@ grpc::Status Refuse(const grpc::CallbackServerContext& context,
   return status;
 }
 
+// Answers once: what comes second has nobody to go to. Thread-safe.
+template <typename Response>
+class FirstAnswer {
+ public:
+  explicit FirstAnswer(Done<Response> done) : done_(std::move(done)) {}
+  void Give(absl::StatusOr<Response> answer) {
+    Done<Response> done;
+    {
+      MutexLock lock(mu_);
+      done = std::exchange(done_, nullptr);
+    }
+    if (done) done(std::move(answer));
+  }
+
+ private:
+  Mutex mu_;
+  Done<Response> done_ ABSL_GUARDED_BY(mu_);
+};
+
+// The reactor of a call that waits for clients. Its caller may give up, as the
+// server does when it shuts down: the wait goes on, and nobody hears of it.
+template <typename Response>
+class WaitingCall final : public grpc::ServerUnaryReactor {
+ public:
+  Done<Response> Wrap(Done<Response> done) {
+    first_ = std::make_shared<FirstAnswer<Response>>(std::move(done));
+    return [first = first_](absl::StatusOr<Response> answer) {
+      first->Give(std::move(answer));
+    };
+  }
+  void OnCancel() override {
+    if (first_ == nullptr) return;
+    first_->Give(absl::CancelledError("the caller gave up the wait"));
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  std::shared_ptr<FirstAnswer<Response>> first_;
+};
+
+template <typename Request>
+bool Waits(const Request& request) {
+  if constexpr (requires { request.await_written(); }) {
+    return request.await_written();
+  } else {
+    return false;
+  }
+}
+
 template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* Unary(Hub& hub, const Access& access, RpcStats& stats,
                                 grpc::CallbackServerContext* context,
                                 const Rule& rule, const Request& request,
                                 Response& response, Handler handler) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  auto* waiting = Waits(request) ? new WaitingCall<Response>() : nullptr;
+  grpc::ServerUnaryReactor* reactor = waiting;
+  if (waiting == nullptr) reactor = context->DefaultReactor();
   absl::StatusOr<CallerPtr> caller = access.Identify(*context);
   if (!caller.ok()) {
     reactor->Finish(Refuse(*context, rule, caller.status(), stats));
@@ -50,6 +103,7 @@ grpc::ServerUnaryReactor* Unary(Hub& hub, const Access& access, RpcStats& stats,
     stats.Add({rule.method.data(), rule.method.size()}, status.error_code());
     reactor->Finish(status);
   };
+  if (waiting != nullptr) done = waiting->Wrap(std::move(done));
   control::Call(hub, held, rule, request, handler, std::move(done));
   return reactor;
 }

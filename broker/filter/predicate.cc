@@ -54,6 +54,20 @@ std::shared_ptr<const Predicate> Predicate::Both(
                                      std::move(terms), std::move(pins));
 }
 
+std::shared_ptr<const Predicate> Predicate::Not(const Predicate& excluded) {
+  FilterExpr expr;
+  *expr.mutable_negation() = excluded.expr_;
+  const auto end = static_cast<uint32_t>(excluded.nodes_.size() + 1);
+  std::vector<PredicateNode> nodes = {
+      {PredicateNode::Kind::kNegation, /*term=*/0, end}};
+  for (PredicateNode node : excluded.nodes_) {
+    ++node.end;
+    nodes.push_back(node);
+  }
+  return std::make_shared<Predicate>(std::move(expr), std::move(nodes),
+                                     excluded.terms_, std::vector<Pin>());
+}
+
 Predicate::Predicate(FilterExpr expr, std::vector<PredicateNode> nodes,
                      std::vector<Term> terms, std::vector<Pin> pins)
     : expr_(std::move(expr)),

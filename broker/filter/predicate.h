@@ -34,12 +34,15 @@ class Predicate {
   static std::shared_ptr<const Predicate> Both(
       std::shared_ptr<const Predicate> a, std::shared_ptr<const Predicate> b);
 
+  // Matches what that one does not. It is not All().
+  static std::shared_ptr<const Predicate> Not(const Predicate& excluded);
+
   // For CompileFilter, which alone knows that the parts belong together.
   Predicate(socketbroker::v1::FilterExpr expr, std::vector<PredicateNode> nodes,
             std::vector<Term> terms, std::vector<Pin> pins);
 
   // The hot path: it allocates nothing, and recurses kMaxDepth deep at most,
-  // and once more for each Both.
+  // and once more for each Both and Not.
   bool Matches(const ConnectionInfo& c) const {
     return matches_all() || MatchesNode(0, c);
   }

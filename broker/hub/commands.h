@@ -91,14 +91,16 @@ struct SendCommand {
   bool include_outcomes = false;
 };
 
-enum class SendOutcome { kQueued, kDroppedSlow, kGone, kUnfit };
-
+// For a frame with a tracker: what was queued is in another number, too.
 struct SendTally {
   static constexpr uint64_t kMaxOutcomes = 10'000;
 
   uint64_t matched = 0;
   uint64_t queued = 0;
   uint64_t dropped_slow = 0;
+  uint64_t written = 0;
+  uint64_t expired = 0;
+  uint64_t gone = 0;
   std::vector<std::pair<ConnectionId, SendOutcome>> outcomes;
 };
 

@@ -157,6 +157,49 @@ absl::StatusOr<std::string> Hub::MintTicket(Ticket ticket) {
 
 // ---- delivery -------------------------------------------------------------
 
+namespace {
+
+OutcomeTrackerPtr TrackerOf(const Frame& frame) {
+  return frame.options() == nullptr ? nullptr : frame.options()->tracker;
+}
+
+// Answers when what was queued has ended.
+void AwaitEnds(OutcomeTracker& tracker, SendTally tally, Done<SendTally> done) {
+  const uint64_t queued = tally.queued;
+  tracker.Await(queued, [tally = std::move(tally), done = std::move(done)](
+                            OutcomeTracker::Ends ends) mutable {
+    tally.written = ends.written;
+    tally.expired += ends.expired;
+    tally.dropped_slow += ends.dropped_slow;
+    tally.gone = ends.gone;
+    std::erase_if(tally.outcomes, [](const auto& outcome) {
+      return outcome.second == SendOutcome::kQueued;
+    });
+    std::move(ends.each.begin(), ends.each.end(),
+              std::back_inserter(tally.outcomes));
+    done(std::move(tally));
+  });
+}
+
+// The same for one connection.
+Done<SendOutcome> AwaitEnd(OutcomeTrackerPtr tracker, Done<SendOutcome> done) {
+  return [tracker = std::move(tracker),
+          done = std::move(done)](absl::StatusOr<SendOutcome> outcome) mutable {
+    if (!outcome.ok() || *outcome != SendOutcome::kQueued) {
+      return done(std::move(outcome));
+    }
+    tracker->Await(
+        1, [done = std::move(done)](const OutcomeTracker::Ends& ends) mutable {
+          done(ends.written > 0        ? SendOutcome::kWritten
+               : ends.expired > 0      ? SendOutcome::kExpired
+               : ends.dropped_slow > 0 ? SendOutcome::kDroppedSlow
+                                       : SendOutcome::kGone);
+        });
+  };
+}
+
+}  // namespace
+
 void Hub::Send(SendCommand command, Done<SendTally> done) {
   if (!command.include_outcomes) {
     return Deliver(std::move(command), std::move(done));
@@ -181,23 +224,30 @@ void Hub::Send(SendCommand command, Done<SendTally> done) {
 }
 
 void Hub::Deliver(SendCommand command, Done<SendTally> done) {
+  const FramePtr frame = command.frame;
   OnAll([command = std::move(command)](Shard& s) { return s.Send(command); },
-        [done = std::move(done)](Parts<SendTally> parts) mutable {
+        [tracker = TrackerOf(*frame),
+         done = std::move(done)](Parts<SendTally> parts) mutable {
           if (!parts.ok()) return done(parts.status());
           SendTally sum;
           for (SendTally& part : *parts) {
             sum.matched += part.matched;
             sum.queued += part.queued;
             sum.dropped_slow += part.dropped_slow;
+            sum.expired += part.expired;
             std::move(part.outcomes.begin(), part.outcomes.end(),
                       std::back_inserter(sum.outcomes));
           }
-          done(std::move(sum));
+          if (tracker == nullptr) return done(std::move(sum));
+          AwaitEnds(*tracker, std::move(sum), std::move(done));
         });
 }
 
 void Hub::SendTo(const ConnectionId& id, Outgoing message,
                  Done<SendOutcome> done, ReachPtr within) {
+  if (OutcomeTrackerPtr tracker = TrackerOf(*message.frame)) {
+    done = AwaitEnd(std::move(tracker), std::move(done));
+  }
   OnOwner(
       id,
       [id, message = std::move(message), within = std::move(within)](Shard& s) {

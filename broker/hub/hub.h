@@ -114,6 +114,7 @@ class Hub {
                       const Reach* within = nullptr);
 
   // ---- delivery ----
+  // A message with a tracker is answered when it has ended everywhere.
   void Send(SendCommand command, Done<SendTally> done);
   void SendTo(const ConnectionId& id, Outgoing message, Done<SendOutcome> done,
               ReachPtr within = nullptr);

@@ -55,6 +55,8 @@ class Shard {
   // The connection is open, and has this id now. May call Transport::Close for
   // it.
   ConnectionId OnOpen(Slot slot, std::unique_ptr<Handshake> handshake);
+  // The id, until OnGone.
+  const ConnectionId& connection_id(Slot slot) const;
 
   // One whole message of the client; text has been found to be UTF-8.
   void OnMessage(Slot slot, Opcode opcode, std::string payload);

@@ -15,6 +15,21 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
       .count();
 }
 
+SendOutcome ToOutcome(SendResult result) {
+  switch (result) {
+    case SendResult::kQueued:
+      return SendOutcome::kQueued;
+    case SendResult::kTooSlow:
+    case SendResult::kDropped:
+      return SendOutcome::kDroppedSlow;
+    case SendResult::kExpired:
+      return SendOutcome::kExpired;
+    case SendResult::kGone:
+      break;
+  }
+  return SendOutcome::kGone;
+}
+
 }  // namespace
 
 // ---- closing --------------------------------------------------------------
@@ -79,7 +94,7 @@ absl::Span<const Slot> Shard::Recipients(const SendCommand& command,
   if (command.account_id) {
     registry_.SelectAccount(command.ns, *command.account_id, kAdmitted,
                             scratch);
-    if (command.predicate != nullptr) {
+    if (command.predicate != nullptr && !command.predicate->matches_all()) {
       std::erase_if(scratch, [&](Slot slot) {
         on_shard_.AssertHeld();
         return !command.predicate->Matches(Info(slot));
@@ -116,6 +131,11 @@ SendTally Shard::Send(const SendCommand& command) {
   return tally;
 }
 
+const ConnectionId& Shard::connection_id(Slot slot) const {
+  on_shard_.AssertHeld();
+  return Info(slot).id;
+}
+
 absl::StatusOr<SendOutcome> Shard::SendTo(const ConnectionId& id,
                                           const Outgoing& message,
                                           const Reach* within) {
@@ -133,12 +153,14 @@ absl::StatusOr<SendOutcome> Shard::SendTo(const ConnectionId& id,
       message.CheckFits(endpoint.framing, endpoint.max_message_bytes));
   SendTally tally;
   Deliver({slot}, message.frame, /*include_outcomes=*/false, tally);
-  if (tally.queued == 0 && tally.dropped_slow == 0) {
+  if (tally.matched == 0) {
     return WithReason(absl::NotFoundError(absl::StrCat(
                           "connection ", id.ToString(), " has just gone")),
                       "CONNECTION_NOT_FOUND");
   }
-  return tally.queued == 1 ? SendOutcome::kQueued : SendOutcome::kDroppedSlow;
+  return tally.queued == 1    ? SendOutcome::kQueued
+         : tally.expired == 1 ? SendOutcome::kExpired
+                              : SendOutcome::kDroppedSlow;
 }
 
 void Shard::Deliver(absl::Span<const Slot> slots, const FramePtr& frame,
@@ -150,18 +172,19 @@ void Shard::Deliver(absl::Span<const Slot> slots, const FramePtr& frame,
     // A socket found dead was matched as long as its end was not known: it is
     // not counted at all.
     if (results_[i] == SendResult::kGone) continue;
-    const bool queued = results_[i] == SendResult::kQueued;
     ++tally.matched;
-    ++(queued ? tally.queued : tally.dropped_slow);
-    if (!queued) slow.push_back(slots[i]);
+    const SendOutcome outcome = ToOutcome(results_[i]);
+    ++(outcome == SendOutcome::kQueued    ? tally.queued
+       : outcome == SendOutcome::kExpired ? tally.expired
+                                          : tally.dropped_slow);
+    if (results_[i] == SendResult::kTooSlow) slow.push_back(slots[i]);
     if (include_outcomes) {
-      tally.outcomes.emplace_back(
-          Info(slots[i]).id,
-          queued ? SendOutcome::kQueued : SendOutcome::kDroppedSlow);
+      tally.outcomes.emplace_back(Info(slots[i]).id, outcome);
     }
   }
   stats_.messages_out.Add(tally.queued);
   stats_.messages_out_dropped_slow.Add(tally.dropped_slow);
+  stats_.messages_out_expired.Add(tally.expired);
   // After the loop: closing changes the arrays that `slots` may be part of.
   for (const Slot slot : slow) Close(slot, CloseCode::kSlowConsumer);
 }

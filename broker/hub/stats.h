@@ -55,6 +55,7 @@ struct ShardStats {
   Counter replies_unmatched;        // of clients, to no question
   Counter messages_out;             // one per recipient that queued it
   Counter messages_out_dropped_slow;
+  Counter messages_out_expired;
   Counter connections_shed;  // for want of memory
   CounterByCode closes;      // by the code on the wire; 1006: none
   Histogram fan_out;         // one observation per send on this shard

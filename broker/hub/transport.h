@@ -19,6 +19,8 @@ namespace broker {
 enum class SendResult : uint8_t {
   kQueued,   // the outbox has it
   kTooSlow,  // it would pass the outbox's limit: dropped, not in part either
+  kDropped,  // the same by its slow_policy: the connection is not to blame
+  kExpired,  // its time was over before
   kGone,     // the socket is dead, and OnGone is on its way
 };
 
@@ -37,7 +39,9 @@ class Transport {
 
   // Gives the frame to each socket; `results` has room for one per slot. It
   // leaves at the end of the thread's turn, with what else that has sent it,
-  // and before a Close that follows.
+  // and before a Close that follows; a frame with options leaves at once. Its
+  // tracker, if any, is told how it ended at each socket that queued it: before
+  // the return, later, or right before OnGone.
   virtual void Send(absl::Span<const Slot> slots, const FramePtr& frame,
                     SendResult* results) = 0;
 

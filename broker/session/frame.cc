@@ -26,8 +26,11 @@ void AppendFragment(uint8_t first_byte, absl::string_view payload,
 
 }  // namespace
 
-Frame::Frame(Opcode opcode, absl::string_view payload)
-    : payload_size_(payload.size()), opcode_(opcode) {
+Frame::Frame(Opcode opcode, absl::string_view payload,
+             MessageOptionsPtr options)
+    : options_(std::move(options)),
+      payload_size_(payload.size()),
+      opcode_(opcode) {
   bytes_.reserve(payload.size() + 4 + 4 * (payload.size() / kFragmentPayload));
   auto first = static_cast<uint8_t>(opcode);
   while (payload.size() > kFragmentPayload) {

@@ -12,8 +12,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
+#include "broker/session/message_options.h"
 
 namespace broker {
 
@@ -25,16 +27,21 @@ class Frame {
   static constexpr size_t kFragmentPayload = 16 * 1024;
 
   // Control frames carry at most 125 bytes and are never split.
-  Frame(Opcode opcode, absl::string_view payload);
-  static std::shared_ptr<const Frame> Encode(Opcode opcode,
-                                             absl::string_view payload) {
-    return std::make_shared<const Frame>(opcode, payload);
+  Frame(Opcode opcode, absl::string_view payload,
+        MessageOptionsPtr options = nullptr);
+  static std::shared_ptr<const Frame> Encode(
+      Opcode opcode, absl::string_view payload,
+      MessageOptionsPtr options = nullptr) {
+    return std::make_shared<const Frame>(opcode, payload, std::move(options));
   }
 
   const std::string& bytes() const { return bytes_; }
   size_t size() const { return bytes_.size(); }
   Opcode opcode() const { return opcode_; }
   size_t payload_size() const { return payload_size_; }
+  // Null: it waits as long as its connection lives, and who has no room for it
+  // is a slow consumer.
+  const MessageOptions* options() const { return options_.get(); }
 
   // The end of the fragment that the byte at `offset` belongs to; `offset`
   // itself when it is the first byte of one. After it a control frame may go.
@@ -42,6 +49,7 @@ class Frame {
 
  private:
   std::string bytes_;
+  const MessageOptionsPtr options_;
   size_t payload_size_;
   Opcode opcode_;
 };

@@ -80,6 +80,7 @@ void IoThread::Post(absl::AnyInvocable<void()> task) {
 void IoThread::Send(absl::Span<const Slot> slots, const FramePtr& frame,
                     SendResult* results) {
   on_thread_.AssertHeld();
+  if (frame->options() != nullptr) return SendEach(slots, frame, results);
   batch_.Begin(frame);
   for (size_t i = 0; i < slots.size(); ++i) {
     Hot& hot = hot_[slots[i]];
@@ -91,6 +92,13 @@ void IoThread::Send(absl::Span<const Slot> slots, const FramePtr& frame,
     if (hot.waiting == TurnBatch::kNone) waiting_.push_back(slots[i]);
     hot.waiting = batch_.Append(hot.waiting);
     results[i] = SendResult::kQueued;
+  }
+}
+
+void IoThread::SendEach(absl::Span<const Slot> slots, const FramePtr& frame,
+                        SendResult* results) {
+  for (size_t i = 0; i < slots.size(); ++i) {
+    results[i] = SendAtOnce(slots[i], frame);
   }
 }
 

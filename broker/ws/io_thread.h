@@ -106,6 +106,8 @@ class IoThread final : public Transport {
   bool OnAccept(int fd, const sockaddr_storage& peer);
   void EndAll();
   void RunLater();
+  void SendEach(absl::Span<const Slot> slots, const FramePtr& frame,
+                SendResult* results);
   SendResult SendAtOnce(Slot slot, const FramePtr& frame);
   // Writes what waits for the end of the turn.
   void Flush(Slot slot);

@@ -34,6 +34,7 @@ void Outbox::Append(Chunk chunk, size_t sent) {
   if (empty()) sent_ = sent;
   bytes_ += chunk.end - sent;
   chunks_.push_back(std::move(chunk));
+  if (chunks_.back().options() != nullptr) Note(chunks_.size() - 1);
 }
 
 bool Outbox::Flush(Writer write) {
@@ -41,6 +42,7 @@ bool Outbox::Flush(Writer write) {
     std::array<iovec, kMaxParts> parts;
     size_t count = 0;
     for (size_t i = head_; i < chunks_.size() && count < kMaxParts; ++i) {
+      if (chunks_[i].end == 0) continue;
       const size_t skip = i == head_ ? sent_ : 0;
       parts[count++] = {const_cast<char*>(chunks_[i].bytes()) + skip,
                         chunks_[i].end - skip};
@@ -57,15 +59,13 @@ void Outbox::Advance(size_t taken) {
   sent_ += taken;
   while (head_ < chunks_.size() && sent_ >= chunks_[head_].end) {
     sent_ -= chunks_[head_].end;
-    chunks_[head_++].data = FramePtr();  // Others may be waiting for its end.
+    if (optioned_ != nullptr) OnOver(head_, SendOutcome::kWritten);
+    // Others may be waiting for the frame's end.
+    chunks_[head_++] = {FramePtr(), 0, Keep::kUntilDiscard};
   }
-  if (bytes_ == 0) return Clear();
+  if (bytes_ == 0) return Reset();
   // Half of it is dead: moving the other half costs as much as was saved.
-  if (head_ >= kMaxParts && head_ * 2 >= chunks_.size()) {
-    chunks_.erase(chunks_.begin(),
-                  chunks_.begin() + static_cast<ptrdiff_t>(head_));
-    head_ = 0;
-  }
+  if (head_ >= kMaxParts && head_ * 2 >= chunks_.size()) Compact();
 }
 
 void Outbox::Discard() {
@@ -73,29 +73,147 @@ void Outbox::Discard() {
   Chunk& first = chunks_[head_];
   if (const FramePtr* frame = std::get_if<FramePtr>(&first.data)) {
     // The first chunk may have been cut by a discard before this one.
-    first.end = std::min(first.end, (*frame)->FragmentEnd(sent_));
+    const size_t end = std::min(first.end, (*frame)->FragmentEnd(sent_));
+    if (end < first.end) OnOver(head_, SendOutcome::kGone);
+    first.end = end;
   }
   const bool keep_first = sent_ > 0 && sent_ < first.end;
   std::vector<Chunk> kept;
   for (size_t i = head_; i < chunks_.size(); ++i) {
     if ((i == head_ && keep_first) || chunks_[i].keep == Keep::kAlways) {
       kept.push_back(std::move(chunks_[i]));
+    } else {
+      OnOver(i, SendOutcome::kGone);
     }
   }
   if (!keep_first) sent_ = 0;
   chunks_ = std::move(kept);
-  head_ = 0;
   bytes_ = 0;
   for (const Chunk& chunk : chunks_) bytes_ += chunk.end;
+  if (bytes_ == 0) return Reset();
   bytes_ -= sent_;
+  Compact();
 }
 
 void Outbox::Clear() {
-  // Not clear(): a connection at rest holds no memory for its outbox.
-  chunks_ = {};
+  for (size_t i = head_; i < chunks_.size(); ++i) {
+    OnOver(i, SendOutcome::kGone);
+  }
+  Reset();
+}
+
+void Outbox::Compact() {
+  std::erase_if(chunks_, [](const Chunk& chunk) { return chunk.end == 0; });
+  head_ = 0;
+  if (optioned_ == nullptr) return;
+  optioned_->holes = 0;
+  optioned_->newest.clear();
+  for (size_t i = 0; i < chunks_.size(); ++i) Note(i);
+}
+
+void Outbox::Reset() {
+  chunks_ = {};  // not clear(), which keeps the memory
   head_ = 0;
   sent_ = 0;
   bytes_ = 0;
+  if (optioned_ == nullptr) return;
+  std::vector<End> ends = std::move(optioned_->ends);
+  optioned_.reset();
+  if (!ends.empty()) optioned().ends = std::move(ends);
+}
+
+// ---- messages with options --------------------------------------------------
+
+const MessageOptions* Outbox::Chunk::options() const {
+  const FramePtr* frame = std::get_if<FramePtr>(&data);
+  if (frame == nullptr || *frame == nullptr) return nullptr;
+  return end < (*frame)->size() ? nullptr : (*frame)->options();
+}
+
+Outbox::Optioned& Outbox::optioned() {
+  if (optioned_ == nullptr) optioned_ = std::make_unique<Optioned>();
+  return *optioned_;
+}
+
+void Outbox::Note(size_t index) {
+  const MessageOptions* options = chunks_[index].options();
+  if (options == nullptr) return;
+  Optioned& noted = optioned();
+  if (IsWhole(index)) {
+    noted.next_expiry = std::min(noted.next_expiry, options->expires_at);
+  }
+  if (!options->conflation_key.empty()) {
+    noted.newest.erase(options->conflation_key);  // and the other frame's key
+    noted.newest[options->conflation_key] = index;
+  }
+}
+
+void Outbox::OnOver(size_t index, SendOutcome outcome) {
+  if (optioned_ == nullptr) return;
+  if (chunks_[index].end == 0) {
+    --optioned_->holes;
+    return;
+  }
+  const MessageOptions* options = chunks_[index].options();
+  if (options == nullptr) return;
+  const auto it = optioned_->newest.find(options->conflation_key);
+  if (it != optioned_->newest.end() && it->second == index) {
+    optioned_->newest.erase(it);
+  }
+  if (options->tracker != nullptr) {
+    optioned_->ends.push_back({options->tracker, outcome});
+  }
+}
+
+void Outbox::TakeOut(size_t index, SendOutcome outcome) {
+  OnOver(index, outcome);
+  bytes_ -= chunks_[index].end;
+  chunks_[index] = {FramePtr(), 0, Keep::kUntilDiscard};
+  ++optioned_->holes;
+}
+
+void Outbox::CloseHoles() {
+  if (bytes_ == 0) return Reset();
+  for (; chunks_[head_].end == 0; ++head_) --optioned_->holes;
+  if (optioned_->holes * 2 > chunks_.size() - head_) Compact();
+}
+
+size_t Outbox::Expire(MonotonicTime now) {
+  if (now < next_expiry()) return 0;
+  optioned_->next_expiry = MonotonicTime::max();
+  size_t expired = 0;
+  for (size_t i = head_; i < chunks_.size(); ++i) {
+    const MessageOptions* options = chunks_[i].options();
+    if (options == nullptr || !IsWhole(i)) continue;
+    if (options->expires_at <= now) {
+      TakeOut(i, SendOutcome::kExpired);
+      ++expired;
+    } else {
+      optioned_->next_expiry =
+          std::min(optioned_->next_expiry, options->expires_at);
+    }
+  }
+  if (expired > 0) CloseHoles();
+  return expired;
+}
+
+uint64_t Outbox::Replaceable(absl::string_view conflation_key) const {
+  if (optioned_ == nullptr) return 0;
+  const auto it = optioned_->newest.find(conflation_key);
+  if (it == optioned_->newest.end() || !IsWhole(it->second)) return 0;
+  return chunks_[it->second].end;
+}
+
+void Outbox::TakeOutReplaceable(absl::string_view conflation_key) {
+  TakeOut(optioned_->newest.at(conflation_key), SendOutcome::kDroppedSlow);
+  CloseHoles();
+}
+
+void Outbox::AddEnd(End end) { optioned().ends.push_back(std::move(end)); }
+
+void Outbox::OfferEnds(absl::FunctionRef<bool(const End&)> take) {
+  std::erase_if(optioned_->ends, take);
+  if (empty() && optioned_->ends.empty()) optioned_.reset();
 }
 
 }  // namespace broker

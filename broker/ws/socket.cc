@@ -66,7 +66,7 @@ void Socket::Start() {
 void Socket::OnEvent(uint32_t events) {
   if (phase_ == Phase::kGone) return;  // ended earlier in this turn
   hung_up_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-  if ((events & EPOLLOUT) != 0 && !idle()) Flush();
+  if ((events & EPOLLOUT) != 0 && (!idle() || outbox_.has_ends())) Flush();
   if (phase_ == Phase::kGone) return;
   // Nobody needs the answer any more.
   if (hung_up_ && phase_ == Phase::kAsked) return End();

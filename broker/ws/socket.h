@@ -118,6 +118,18 @@ class Socket {
   bool idle() const { return queued() == 0; }
   // Tells the statistics what has changed in the meantime.
   void Account();
+  SendResult SendWithOptions(const FramePtr& frame);
+  // Returns what the kernel took of it, or -1: the socket is dead.
+  ssize_t SendNow(const FramePtr& frame);
+  // Whether the outbox has room for the frame.
+  bool HasRoom(const Frame& frame);
+  // The same below the soft limit, if need be in the place of an older one.
+  bool MakeRoom(const Frame& frame);
+  // Takes out the messages whose time is over. Returns whether there were any.
+  bool Expire();
+  void OnTakenOut();
+  // Tells trackers how their messages ended.
+  void TellEnds();
   void Write(absl::Span<const iovec> parts, Outbox::Keep keep);
   template <typename... Args>
   void Push(Args&&... args);
@@ -137,10 +149,11 @@ class Socket {
   bool SetSlow(bool slow);
 
   // One timer serves all phases: what it means depends on the phase. While open
-  // it is for the heartbeat, the soft limit or the end of a message, whichever
-  // comes first.
+  // it is for the heartbeat, the soft limit, the end of a client's message or
+  // of the time of one to it, whichever comes first.
   void Arm(MonotonicTime at);
   void ArmOpen();
+  void ArmDraining();
   MonotonicTime MessageDeadline() const;
   void OnTimer();
   void OnOpenTimer();

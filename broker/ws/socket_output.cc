@@ -65,9 +65,13 @@ bool Socket::SetSlow(bool slow) {
 
 SendResult Socket::Send(const FramePtr& frame) {
   if (phase_ != Phase::kOpen || end_pending_) return SendResult::kGone;
-  if (queued() + frame->size() > endpoint_->max_outbox_bytes) {
-    return SendResult::kTooSlow;
-  }
+  if (frame->options() != nullptr) return SendWithOptions(frame);
+  if (!HasRoom(*frame)) return SendResult::kTooSlow;
+  SendNow(frame);
+  return end_pending_ ? SendResult::kGone : SendResult::kQueued;
+}
+
+ssize_t Socket::SendNow(const FramePtr& frame) {
   ssize_t sent = 0;
   if (outbox_.empty()) {
     const iovec whole{const_cast<char*>(frame->bytes().data()), frame->size()};
@@ -75,7 +79,13 @@ SendResult Socket::Send(const FramePtr& frame) {
     if (sent > 0) io_.stats().bytes_out.Add(static_cast<uint64_t>(sent));
   }
   SendRest({&frame, 1}, sent);
-  return end_pending_ ? SendResult::kGone : SendResult::kQueued;
+  return sent;
+}
+
+bool Socket::HasRoom(const Frame& frame) {
+  const uint64_t limit = endpoint_->max_outbox_bytes;
+  if (queued() + frame.size() <= limit) return true;
+  return Expire() && queued() + frame.size() <= limit;
 }
 
 void Socket::SendRest(absl::Span<const FramePtr> frames, ssize_t sent) {
@@ -109,6 +119,7 @@ void Socket::Write(absl::Span<const iovec> parts, Outbox::Keep keep) {
 }
 
 void Socket::Flush() {
+  Expire();
   const uint64_t before = outbox_.bytes();
   const bool alive = (tls_ == nullptr || tls_->Flush()) &&
                      outbox_.Flush([this](const iovec* parts, size_t count) {
@@ -118,6 +129,7 @@ void Socket::Flush() {
   Account();
   if (!alive) return End();
   WatchOutbox();
+  TellEnds();
   if (idle()) OnFlushed();
 }
 
@@ -171,12 +183,12 @@ void Socket::Close(CloseCode code, absl::Duration drain_for) {
     SetSlow(false);
     io_.SetReady(slot_, false);
     drain_deadline_ = deadline;
-    Arm(deadline);
+    ArmDraining();
   } else if (phase_ == Phase::kDraining) {
     if (!drain) return CloseNow();
     if (deadline >= drain_deadline_) return;
     drain_deadline_ = deadline;
-    Arm(deadline);
+    ArmDraining();
   }
 }
 
@@ -192,6 +204,7 @@ void Socket::CloseWithReason(CloseCode code, absl::string_view reason) {
 void Socket::CloseNow(absl::string_view reason) {
   outbox_.Discard();
   Account();
+  TellEnds();
   BeginClosing();
   if (!engine_.Close(static_cast<uint16_t>(close_code_), reason)) {
     EngineEnded();
@@ -267,6 +280,7 @@ void Socket::End() {
   SetSlow(false);
   timer_.Cancel();
   outbox_.Clear();
+  TellEnds();
   io_.stats().outbox_bytes.Add(-static_cast<int64_t>(accounted_));
   close(std::exchange(fd_, -1));
   lease_.Release();

@@ -23,9 +23,13 @@ void Socket::ArmOpen() {
   if (slow_since_ != MonotonicTime::max()) {
     at = std::min(at, slow_since_ + endpoint_->soft_outbox_time);
   }
-  at = std::min(at, MessageDeadline());
+  at = std::min({at, MessageDeadline(), outbox_.next_expiry()});
   if (at == MonotonicTime::max()) return timer_.Cancel();
   Arm(at);
+}
+
+void Socket::ArmDraining() {
+  Arm(std::min(drain_deadline_, outbox_.next_expiry()));
 }
 
 MonotonicTime Socket::MessageDeadline() const {
@@ -39,6 +43,7 @@ MonotonicTime Socket::MessageDeadline() const {
 
 void Socket::OnOpenTimer() {
   const MonotonicTime now = io_.loop().now();
+  Expire();
   if (slow_since_ != MonotonicTime::max() &&
       now >= slow_since_ + endpoint_->soft_outbox_time) {
     return io_.shard().OnSlowConsumer(slot_);
@@ -60,7 +65,10 @@ void Socket::OnTimer() {
     case Phase::kOpen:
       return OnOpenTimer();
     case Phase::kDraining:
-      return CloseNow();
+      if (io_.loop().now() >= drain_deadline_) return CloseNow();
+      Expire();  // what is left may be nothing
+      if (phase_ == Phase::kDraining) ArmDraining();
+      return;
     case Phase::kClosing:
       return Reset();
     case Phase::kGone:

@@ -165,6 +165,18 @@ def test_send_all_as_a_notification(broker):
     ]
 
 
+def test_send_with_options(broker):
+    run(broker, "send", "account", "a", "--text", "t", "--ttl", "1.5s", "--slow-policy", "latest",
+        "--conflation-key", "k")
+    run(broker, "send", "connection", "c", "--text", "t", "--slow-policy", "drop")
+    message = message_pb2.Message(text="t", slow_policy="SLOW_POLICY_LATEST", conflation_key="k")
+    message.ttl.FromMilliseconds(1500)
+    assert broker.of("SendToAccount") == [pb.SendToAccountRequest(account_id="a", message=message)]
+    assert broker.of("SendToConnection") == [pb.SendToConnectionRequest(
+        connection_id="c", message=message_pb2.Message(text="t", slow_policy="SLOW_POLICY_DROP"))]
+    assert run(broker, "send", "all", "--text", "t", "--slow-policy", "x").returncode == 2
+
+
 def test_broadcast_of_a_file_with_outcomes(broker, tmp_path):
     response = pb.BroadcastFilteredResponse(matched=1, queued=1)
     response.outcomes.add(connection_id="c1", outcome=message_pb2.SEND_OUTCOME_QUEUED)

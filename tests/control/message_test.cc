@@ -1,5 +1,7 @@
 #include "broker/control/message.h"
 
+#include <chrono>
+
 #include "absl/strings/match.h"
 #include "broker/core/status.h"
 #include "gtest/gtest.h"
@@ -18,7 +20,7 @@ class MessageTest : public ::testing::Test {
     settings_.endpoints[1].framing = Framing::kRaw;
   }
   absl::StatusOr<Outgoing> Read(const std::string& ns = "default") {
-    return ReadMessageFor(ns, settings_, true, message_);
+    return ReadMessageFor(ns, settings_, true, message_, kNow);
   }
   std::string Field(const std::string& ns = "default") {
     const auto violations = GetFieldViolations(Read(ns).status());
@@ -26,8 +28,21 @@ class MessageTest : public ::testing::Test {
   }
   std::string Wire() { return Read()->frame->bytes().substr(2); }
 
+  static constexpr MonotonicTime kNow{std::chrono::hours(1)};
   Settings settings_;
   v1::Message message_;
+};
+
+class OptionsTest : public MessageTest {
+ protected:
+  OptionsTest() { message_.mutable_notification()->set_method("m"); }
+  const MessageOptions* Options() {
+    outgoing_ = *Read();
+    return outgoing_.frame->options();
+  }
+
+ private:
+  Outgoing outgoing_;
 };
 
 TEST_F(MessageTest, TextGoesOutAsGiven) {
@@ -53,7 +68,7 @@ TEST_F(MessageTest, BinaryIsForRawOnly) {
 TEST_F(MessageTest, WhatIsReadForAnyFramingIsCheckedAgainstEach) {
   const auto field = [&](Framing framing) {
     const auto violations = GetFieldViolations(
-        ReadMessage(true, message_)->CheckFits(framing, 1'000));
+        ReadMessage(true, message_, kNow)->CheckFits(framing, 1'000));
     return violations.empty() ? "" : violations[0].field;
   };
   message_.set_text("anything");
@@ -93,7 +108,8 @@ TEST_F(MessageTest, BadNotificationsNameTheField) {
 
 TEST_F(MessageTest, NothingToSendIsRefused) {
   EXPECT_EQ(Field(), "message");
-  EXPECT_FALSE(ReadMessageFor("default", settings_, false, message_).ok());
+  EXPECT_FALSE(
+      ReadMessageFor("default", settings_, false, message_, kNow).ok());
 }
 
 TEST_F(MessageTest, TheLimitOfTheNamespaceHolds) {
@@ -102,6 +118,54 @@ TEST_F(MessageTest, TheLimitOfTheNamespaceHolds) {
   EXPECT_TRUE(Read("raw").ok());
   message_.set_text("0123456789x");
   EXPECT_EQ(Field("raw"), "message");
+}
+
+TEST_F(OptionsTest, MostMessagesHaveNone) {
+  EXPECT_EQ(Options(), nullptr);
+  message_.set_slow_policy(v1::SLOW_POLICY_CLOSE);
+  EXPECT_EQ(Options(), nullptr);
+}
+
+TEST_F(OptionsTest, ATimeToLiveCountsFromNow) {
+  message_.mutable_ttl()->set_seconds(1);
+  EXPECT_EQ(Options()->expires_at, kNow + std::chrono::seconds(1));
+  EXPECT_EQ(Options()->slow_policy, SlowPolicy::kClose);
+  message_.mutable_ttl()->set_seconds(0);
+  for (const int nanos : {-1, 0, 999'999}) {
+    message_.mutable_ttl()->set_nanos(nanos);
+    EXPECT_EQ(Field(), "message.ttl") << nanos;
+  }
+  message_.mutable_ttl()->set_nanos(1'000'000);
+  EXPECT_EQ(Options()->expires_at, kNow + std::chrono::milliseconds(1));
+  message_.mutable_ttl()->set_nanos(0);
+  message_.mutable_ttl()->set_seconds(3600);
+  EXPECT_EQ(Options()->expires_at, kNow + std::chrono::hours(1));
+  message_.mutable_ttl()->set_nanos(1);
+  EXPECT_EQ(Field(), "message.ttl");
+}
+
+TEST_F(OptionsTest, APolicyIsOneOfThree) {
+  message_.set_slow_policy(v1::SLOW_POLICY_DROP);
+  EXPECT_EQ(Options()->slow_policy, SlowPolicy::kDrop);
+  EXPECT_EQ(Options()->expires_at, MonotonicTime::max());
+  message_.set_slow_policy(static_cast<v1::SlowPolicy>(9));
+  EXPECT_EQ(Field(), "message.slow_policy");
+}
+
+TEST_F(OptionsTest, AKeyIsForLatestAndLatestNeedsOne) {
+  message_.set_slow_policy(v1::SLOW_POLICY_LATEST);
+  EXPECT_EQ(Field(), "message.conflation_key");
+  message_.set_conflation_key(std::string(256, 'k'));
+  EXPECT_EQ(Options()->slow_policy, SlowPolicy::kLatest);
+  EXPECT_EQ(Options()->conflation_key, message_.conflation_key());
+  message_.set_conflation_key(std::string(257, 'k'));
+  EXPECT_EQ(Field(), "message.conflation_key");
+  message_.set_conflation_key("k");
+  for (const auto policy : {v1::SLOW_POLICY_UNSPECIFIED, v1::SLOW_POLICY_CLOSE,
+                            v1::SLOW_POLICY_DROP}) {
+    message_.set_slow_policy(policy);
+    EXPECT_EQ(Field(), "message.conflation_key");
+  }
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ class FakeTransport final : public Transport {
     int close_calls = 0;
     bool reading = true;
     SendResult next_result = SendResult::kQueued;
+    std::vector<OutcomeTrackerPtr> tracked;  // of those sent, without an end
     OutboxBytes outbox{7, 9};
   };
 
@@ -43,8 +44,10 @@ class FakeTransport final : public Transport {
     for (size_t i = 0; i < slots.size(); ++i) {
       Socket& socket = sockets.at(slots[i]);
       results[i] = socket.next_result;
-      if (results[i] == SendResult::kQueued) {
-        socket.sent.push_back(frame->bytes());
+      if (results[i] != SendResult::kQueued) continue;
+      socket.sent.push_back(frame->bytes());
+      if (frame->options() != nullptr && frame->options()->tracker != nullptr) {
+        socket.tracked.push_back(frame->options()->tracker);
       }
     }
   }
@@ -109,8 +112,15 @@ class FakeTransport final : public Transport {
     newest = shard.OnOpen(slot, std::move(handshake));
     return slot;
   }
+  // So ends what was sent to it with a tracker.
+  void EndTracked(Shard& shard, Slot slot, SendOutcome outcome) {
+    for (const auto& tracker : std::exchange(sockets.at(slot).tracked, {})) {
+      tracker->OnEnd(shard.connection_id(slot), outcome);
+    }
+  }
   // The socket ends.
   void Gone(Shard& shard, Slot slot) {
+    EndTracked(shard, slot, SendOutcome::kGone);
     const Socket& socket = sockets.at(slot);
     shard.OnGone(slot, socket.closed ? static_cast<uint16_t>(socket.code)
                                      : kAbnormalClosure);

@@ -265,6 +265,26 @@ TEST(PredicateTest, BothMatchesWhatBothMatch) {
   EXPECT_TRUE(Predicate::Both(nullptr, nullptr)->matches_all());
 }
 
+TEST(PredicateTest, NotMatchesWhatThatOneDoesNot) {
+  const PredicatePtr account = *CompileFilter(Eq("account_id", "a1"));
+  const PredicatePtr excluded =
+      *CompileFilter(AnyOf({AllOf({Eq("account_id", "a1"), Present("groups")}),
+                            Eq("labels.region", "eu")}));
+  const PredicatePtr rest = Predicate::Not(*excluded);
+  EXPECT_FALSE(rest->matches_all());
+  const PredicatePtr both = Predicate::Both(account, rest);
+  const std::vector<ConnectionInfo> all = {Unbound(), Session(), Daemon()};
+  for (const ConnectionInfo& c : all) {
+    EXPECT_EQ(rest->Matches(c), !excluded->Matches(c));
+    EXPECT_EQ(both->Matches(c), account->Matches(c) && !excluded->Matches(c));
+    EXPECT_EQ(Predicate::Not(*rest)->Matches(c), excluded->Matches(c));
+  }
+  // What it leaves out no index finds.
+  EXPECT_TRUE(rest->pins().empty());
+  EXPECT_EQ(both->pins().size(), account->pins().size());
+  EXPECT_EQ((*CompileFilter(rest->expr()))->fingerprint(), rest->fingerprint());
+}
+
 TEST(PredicateTest, FingerprintTellsTreesApart) {
   const auto print = [](const FilterExpr& expr) {
     return (*CompileFilter(expr))->fingerprint();

@@ -1,6 +1,7 @@
 // Any bytes as a Message of a request: refused with the field's name, or framed
 // so that clients get the bytes that the service gave.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -21,6 +22,8 @@ using broker::Framing;
 using broker::Opcode;
 using broker::fuzz::Check;
 using socketbroker::v1::Message;
+
+namespace v1 = socketbroker::v1;
 
 // The payload of a server's frame, put together from its fragments.
 std::string Unframe(absl::string_view wire, Opcode opcode) {
@@ -43,6 +46,32 @@ std::string Unframe(absl::string_view wire, Opcode opcode) {
   }
   Check(wire.empty(), "and nothing behind it");
   return payload;
+}
+
+constexpr broker::MonotonicTime kNow{std::chrono::hours(1)};
+
+// What the service asked for, and nothing when it asked for nothing.
+void CheckOptions(const Message& message,
+                  const broker::MessageOptions* options) {
+  const bool gives_way = message.slow_policy() > v1::SLOW_POLICY_CLOSE;
+  Check((options != nullptr) == (message.has_ttl() || gives_way), "options");
+  if (options == nullptr) return;
+  Check((options->expires_at == broker::MonotonicTime::max()) !=
+            message.has_ttl(),
+        "a time when there is one");
+  if (message.has_ttl()) {
+    const auto ttl = options->expires_at - kNow;
+    Check(ttl >= std::chrono::milliseconds(1) && ttl <= std::chrono::hours(1),
+          "1 ms to 1 h");
+  }
+  Check((options->slow_policy == broker::SlowPolicy::kClose) == !gives_way,
+        "the policy");
+  Check(options->conflation_key == message.conflation_key() &&
+            options->conflation_key.size() <= 256,
+        "the key");
+  Check((options->slow_policy == broker::SlowPolicy::kLatest) ==
+            !options->conflation_key.empty(),
+        "a key with LATEST, and only then");
 }
 
 void CheckFramed(const Message& message, const broker::Outgoing& outgoing) {
@@ -72,9 +101,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const google::protobuf::LogSilencer silencer;
   Message message;
   if (!message.ParseFromArray(data, static_cast<int>(size))) return 0;
-  const auto outgoing = broker::ReadMessage(true, message);
+  const auto outgoing = broker::ReadMessage(true, message, kNow);
   if (outgoing.ok()) {
     CheckFramed(message, *outgoing);
+    CheckOptions(message, outgoing->frame->options());
     return 0;
   }
   const auto violations = broker::GetFieldViolations(outgoing.status());

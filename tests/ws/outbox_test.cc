@@ -1,13 +1,20 @@
 // The outbox against a model: what leaves is what was pushed, in order, and a
-// discard cuts at the end of a fragment.
+// discard cuts at the end of a fragment; a message whose time is over, or whose
+// key a newer one has, is taken out whole or not at all, and every one has one
+// end.
 
 #include "broker/ws/outbox.h"
 
 #include <algorithm>
 #include <deque>
+#include <map>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 namespace broker {
@@ -78,21 +85,95 @@ TEST(OutboxTest, DiscardKeepsWhatIsPinned) {
   EXPECT_EQ(wire, "eadclose");
 }
 
+MonotonicTime At(int milliseconds) {
+  return MonotonicTime(std::chrono::milliseconds(milliseconds));
+}
+
+FramePtr Message(size_t size, MessageOptions options, char fill = 'x') {
+  return Frame::Encode(
+      Opcode::kBinary, std::string(size, fill),
+      std::make_shared<const MessageOptions>(std::move(options)));
+}
+
+OutcomeTrackerPtr Tracker() { return std::make_shared<OutcomeTracker>(false); }
+
+using Ends = std::multimap<OutcomeTracker*, SendOutcome>;
+
+Ends TakeEnds(Outbox& outbox) {
+  Ends ends;
+  if (!outbox.has_ends()) return ends;
+  outbox.OfferEnds([&](const Outbox::End& end) {
+    ends.emplace(end.tracker.get(), end.outcome);
+    return true;
+  });
+  return ends;
+}
+
+TEST(OutboxTest, ExpiresOnlyWhatIsWhole) {
+  Outbox outbox;
+  EXPECT_EQ(outbox.next_expiry(), MonotonicTime::max());
+  const auto begun = Tracker(), waits = Tracker(), later = Tracker();
+  const FramePtr first = Message(100, {At(5), SlowPolicy::kClose, "", begun});
+  outbox.Push(first, 1);
+  EXPECT_EQ(outbox.next_expiry(), MonotonicTime::max());
+  outbox.Push(Message(10, {At(9), SlowPolicy::kClose, "", later}), 0);
+  outbox.Push(Message(10, {At(7), SlowPolicy::kClose, "", waits}), 0);
+  EXPECT_EQ(outbox.next_expiry(), At(7));
+  EXPECT_EQ(outbox.Expire(At(6)), 0u);
+  EXPECT_EQ(outbox.Expire(At(7)), 1u);
+  EXPECT_EQ(outbox.next_expiry(), At(9));
+  EXPECT_EQ(outbox.Expire(At(10)), 1u);
+  EXPECT_EQ(outbox.bytes(), first->size() - 1);
+  EXPECT_EQ(TakeEnds(outbox), (Ends{{waits.get(), SendOutcome::kExpired},
+                                    {later.get(), SendOutcome::kExpired}}));
+  outbox.Clear();
+  EXPECT_EQ(TakeEnds(outbox), (Ends{{begun.get(), SendOutcome::kGone}}));
+}
+
+TEST(OutboxTest, AnEndThatNobodyTakesIsOfferedAgain) {
+  Outbox outbox;
+  outbox.AddEnd({Tracker(), SendOutcome::kWritten});
+  outbox.Push(Binary(1), 0);
+  outbox.Clear();
+  outbox.OfferEnds([](const Outbox::End&) { return false; });
+  EXPECT_EQ(TakeEnds(outbox).size(), 1u);
+  EXPECT_FALSE(outbox.has_ends());
+}
+
+TEST(OutboxTest, WhatIsReplacedForeverTakesNoRoom) {
+  Outbox outbox;
+  outbox.Push(Binary(100), 1);
+  for (int i = 0; i < 10'000; ++i) {
+    const FramePtr frame =
+        Message(10, {At(1), SlowPolicy::kLatest, "key", nullptr});
+    if (i > 0) {
+      ASSERT_EQ(outbox.Replaceable("key"), frame->size());
+      outbox.TakeOutReplaceable("key");
+    }
+    outbox.Push(frame, 0);
+    ASSERT_LE(outbox.chunks(), 8u);
+  }
+  EXPECT_EQ(outbox.bytes(), Binary(100)->size() - 1 + Binary(10)->size());
+}
+
 // The model: one byte after the other, with a note of where its unit (a
-// fragment, or bytes that must not be cut) ends and whether a discard spares
-// it.
+// fragment, or bytes that must not be cut) ends, whether a discard spares it,
+// and whose it is.
 class Model {
  public:
   struct Byte {
     char value;
     bool ends_unit;
     bool pinned;
+    const Frame* frame = nullptr;  // one with options
   };
 
   void Push(const FramePtr& frame, size_t sent) {
+    const Frame* whose = frame->options() != nullptr ? frame.get() : nullptr;
+    if (whose != nullptr) messages_[whose] = {frame, frame->size()};
     for (size_t i = 0; i < frame->size(); ++i) {
-      bytes_.push_back(
-          {frame->bytes()[i], frame->FragmentEnd(i + 1) == i + 1, false});
+      bytes_.push_back({frame->bytes()[i], frame->FragmentEnd(i + 1) == i + 1,
+                        false, whose});
     }
     Sent(sent);
   }
@@ -106,24 +187,77 @@ class Model {
   void Sent(size_t n) {
     for (; n > 0; --n) {
       mid_unit_ = !bytes_.front().ends_unit;
+      const Frame* frame = bytes_.front().frame;
       bytes_.pop_front();
+      const auto it = messages_.find(frame);
+      if (it != messages_.end() && --it->second.left == 0) {
+        End(frame, SendOutcome::kWritten);
+      }
     }
   }
   void Discard() {
     std::deque<Byte> kept;
     bool in_first = mid_unit_;
     for (const Byte& byte : bytes_) {
-      if (in_first || byte.pinned) kept.push_back(byte);
+      if (in_first || byte.pinned) {
+        kept.push_back(byte);
+      } else {
+        End(byte.frame, SendOutcome::kGone);
+      }
       if (byte.ends_unit) in_first = false;
     }
     bytes_ = kept;
   }
+  void Clear() {
+    for (const Byte& byte : bytes_) End(byte.frame, SendOutcome::kGone);
+    bytes_.clear();
+  }
+
+  size_t Expire(MonotonicTime now) {
+    std::vector<const Frame*> expired;
+    for (const auto& [frame, message] : messages_) {
+      if (message.left == frame->size() && frame->options()->expires_at <= now)
+        expired.push_back(frame);
+    }
+    for (const Frame* frame : expired) TakeOut(frame, SendOutcome::kExpired);
+    return expired.size();
+  }
+  const Frame* Replaceable(const std::string& key) const {
+    for (const auto& [frame, message] : messages_) {
+      if (frame->options()->conflation_key == key &&
+          message.left == frame->size())
+        return frame;
+    }
+    return nullptr;
+  }
+  void TakeOut(const Frame* frame, SendOutcome outcome) {
+    std::erase_if(bytes_, [&](const Byte& b) { return b.frame == frame; });
+    End(frame, outcome);
+  }
+  Ends TakeEnds() { return std::exchange(ends_, {}); }
+
   char at(size_t i) const { return bytes_[i].value; }
   size_t size() const { return bytes_.size(); }
 
  private:
+  struct Message {
+    FramePtr frame;
+    size_t left = 0;
+  };
+
+  void End(const Frame* frame, SendOutcome outcome) {
+    const auto it = messages_.find(frame);
+    if (it == messages_.end()) return;
+    ends_.emplace(frame->options()->tracker.get(), outcome);
+    over_.push_back(it->second.frame);  // so that no other gets its address
+    messages_.erase(it);
+  }
+
   std::deque<Byte> bytes_;
   bool mid_unit_ = false;  // the last byte sent did not end its unit
+  std::map<const Frame*, Message> messages_;  // that have not ended
+  std::vector<FramePtr> over_;
+  Ends ends_;
 };
 
 class OutboxModelTest : public ::testing::TestWithParam<int> {
@@ -147,6 +281,28 @@ class OutboxModelTest : public ::testing::TestWithParam<int> {
     }
   }
 
+  void PushMessage() {
+    MessageOptions options;
+    if (Below(2) == 0) options.expires_at = At(now_ + 1 + Below(50));
+    if (Below(2) == 0) {
+      options.slow_policy = SlowPolicy::kLatest;
+      options.conflation_key = absl::StrCat("key", Below(5));
+    }
+    options.tracker = Tracker();
+    const std::string& key = options.conflation_key;
+    const Frame* older = key.empty() ? nullptr : model_.Replaceable(key);
+    ASSERT_EQ(outbox_.Replaceable(key), older == nullptr ? 0 : older->size());
+    if (older != nullptr) {
+      model_.TakeOut(older, SendOutcome::kDroppedSlow);
+      outbox_.TakeOutReplaceable(key);
+    }
+    const FramePtr frame = Message(Below(10) == 0 ? Below(60'000) : Below(300),
+                                   options, static_cast<char>('a' + Below(26)));
+    const size_t sent = outbox_.empty() ? Below(frame->size()) : 0;
+    model_.Push(frame, sent);
+    outbox_.Push(frame, sent);
+  }
+
   void Flush() {
     size_t budget = Below(4) == 0 ? 0 : Below(20'000);
     EXPECT_TRUE(outbox_.Flush([&](const iovec* parts, size_t count) {
@@ -168,20 +324,33 @@ class OutboxModelTest : public ::testing::TestWithParam<int> {
   }
 
   std::mt19937 random_{static_cast<uint32_t>(GetParam())};
+  int now_ = 0;
   Outbox outbox_;
   Model model_;
 };
 
 TEST_P(OutboxModelTest, BehavesLikeTheModel) {
   for (int step = 0; step < 3'000 && !HasFailure(); ++step) {
-    const size_t what = Below(20);
+    const size_t what = Below(40);
     if (what < 10) {
       PushSomething();
-    } else if (what < 19) {
+    } else if (what < 20) {
+      PushMessage();
+    } else if (what < 35) {
       Flush();
-    } else {
+    } else if (what < 38) {
+      now_ += static_cast<int>(Below(20));
+      EXPECT_EQ(outbox_.Expire(At(now_)), model_.Expire(At(now_)));
+      EXPECT_GT(outbox_.next_expiry(), At(now_));
+    } else if (what < 39 || Below(10) > 0) {
       outbox_.Discard();
       model_.Discard();
+    } else {
+      outbox_.Clear();
+      model_.Clear();
+    }
+    if (Below(2) == 0) {
+      ASSERT_EQ(TakeEnds(outbox_), model_.TakeEnds());
     }
     ASSERT_EQ(outbox_.bytes(), model_.size());
     ASSERT_EQ(outbox_.empty(), model_.size() == 0);

@@ -41,6 +41,8 @@ const char* OutcomeName(v1::SendOutcome outcome) {
       return "queued";
     case v1::SEND_OUTCOME_DROPPED_SLOW:
       return "dropped: too slow";
+    case v1::SEND_OUTCOME_EXPIRED:
+      return "expired";
     default:
       return "unknown";
   }
@@ -79,8 +81,34 @@ int Deliver(Command& command, Method<Request, Response> method,
   return kOk;
 }
 
+v1::SlowPolicy ToSlowPolicy(const std::string& word) {
+  return word == "drop"     ? v1::SLOW_POLICY_DROP
+         : word == "latest" ? v1::SLOW_POLICY_LATEST
+                            : v1::SLOW_POLICY_CLOSE;
+}
+
+// --ttl, --slow-policy, --conflation-key.
+void AddMessageOptions(CLI::App& app, v1::Message* message) {
+  AddDuration(
+      app, "--ttl", [message] { return message->mutable_ttl(); },
+      "How long it is of use, 1ms to 1h; then it is not sent any more");
+  SetChoices(AddField(
+                 app, "--slow-policy",
+                 [message](const auto& word) {
+                   message->set_slow_policy(ToSlowPolicy(word));
+                 },
+                 "What it does where a client reads too slowly; close unless "
+                 "given"),
+             {"close", "drop", "latest"});
+  AddField(
+      app, "--conflation-key",
+      [message](const auto& key) { message->set_conflation_key(key); },
+      "With --slow-policy latest: what this message tells the newest of");
+}
+
 // --text, --json-method with --params, or --binary-file: exactly one.
 void AddMessage(CLI::App& app, v1::Message* message) {
+  AddMessageOptions(app, message);
   CLI::Option* text = AddField(
       app, "--text",
       [message](const std::string& value) {

@@ -137,6 +137,8 @@ def test_a_failed_item_has_the_error_of_its_call_and_stops_nothing(broker, field
         account_id="a1", validate_only=True))),
     ("max_connections", pb.PublishItem(close_sockets_filtered=pb.CloseSocketsFilteredRequest(
         match_all=True, max_connections=5))),
+    ("await_written", pb.PublishItem(send_to_account=pb.SendToAccountRequest(
+        account_id="a1", message={"text": "{}", "ttl": {"seconds": 1}}, await_written=True))),
     ("operation", pb.PublishItem()),
 ])
 def test_what_publish_does_not_do_is_invalid(broker, field, item):
