@@ -20,6 +20,7 @@ const maxOutgoing = 64
 type attachment struct {
 	service *Service
 	stream  pb.SocketBroker_AttachClient
+	opened  chan struct{} // closed when there is a connection, before the start is sent
 	started chan struct{} // closed when the broker has said so
 	over    chan struct{} // closed when nothing can be said any more
 	out     chan *pb.AttachRequest
@@ -34,6 +35,7 @@ type attachment struct {
 func newAttachment(ctx context.Context, service *Service) *attachment {
 	a := &attachment{
 		service: service,
+		opened:  make(chan struct{}),
 		started: make(chan struct{}),
 		over:    make(chan struct{}),
 		out:     make(chan *pb.AttachRequest, maxOutgoing),
@@ -61,22 +63,12 @@ func (a *attachment) run(ctx context.Context, start *pb.AttachStart) error {
 	return err
 }
 
-// hasStarted is for whom run has returned.
-func (a *attachment) hasStarted() bool {
-	select {
-	case <-a.started:
-		return true
-	default:
-		return false
-	}
-}
+func (a *attachment) hasStarted() bool { return isClosed(a.started) }
 
 // say puts a request behind the others.
 func (a *attachment) say(request *pb.AttachRequest) error {
-	select {
-	case <-a.over: // else either may be chosen
+	if isClosed(a.over) { // else either may be chosen
 		return ErrNotAttached
-	default:
 	}
 	select {
 	case a.out <- request:
@@ -91,11 +83,13 @@ func (a *attachment) watch(ctx context.Context, stop context.CancelFunc) {
 	patience := time.AfterFunc(a.service.patience, func() { a.complain(ctx) })
 	defer patience.Stop()
 	select {
-	case <-a.started:
+	case <-a.opened:
 		patience.Stop()
 	case <-a.service.drain:
-		stop() // it may wait for a broker for ever
-		return
+		if !isClosed(a.opened) {
+			stop() // it may wait for a broker for ever, and was given nothing
+			return
+		}
 	case <-ctx.Done():
 		return
 	}
@@ -132,6 +126,7 @@ func (a *attachment) talk(ctx context.Context, start *pb.AttachStart) error {
 		return err
 	}
 	a.stream = stream
+	close(a.opened)
 	first := copied(start)
 	first.Credit = a.service.ledger.start()
 	if err := stream.Send(&pb.AttachRequest{Message: &pb.AttachRequest_Start{Start: first}}); err != nil && err != io.EOF {

@@ -82,16 +82,16 @@ func (s *Service) Drain(ctx context.Context) error {
 }
 
 func (s *Service) closeCut() {
-	select {
-	case <-s.cut:
-	default:
+	if !isClosed(s.cut) {
 		close(s.cut)
 	}
 }
 
-func (s *Service) draining() bool {
+func (s *Service) draining() bool { return isClosed(s.drain) }
+
+func isClosed(channel <-chan struct{}) bool {
 	select {
-	case <-s.drain:
+	case <-channel:
 		return true
 	default:
 		return false

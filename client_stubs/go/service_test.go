@@ -441,14 +441,15 @@ func TestCreditGoesBackInPortions(t *testing.T) {
 
 func TestHandlersThatAreBusyTakeNoCredit(t *testing.T) {
 	r := newRunning(t, ServiceOptions{Concurrency: 2})
-	end := make(chan struct{})
+	begun, end := make(chan struct{}), make(chan struct{})
 	r.On("stuck", func(context.Context, *Request) (any, error) {
+		close(begun)
 		<-end
 		return nil, nil
 	})
 	stream := r.attached(t)
 	stream.request(t, 1, "stuck", "")
-	r.wantLog(t, "attached")
+	receive(t, begun)
 	stream.end <- status.Error(codes.Unavailable, "gone")
 	r.wantLog(t, "again in")
 	again := r.broker.next(t)
