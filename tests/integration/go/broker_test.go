@@ -33,10 +33,16 @@ type broker struct {
 
 // startBroker starts one that ends with the test, and must end well. The
 // configuration is any value that becomes JSON, which is YAML, or nil.
-func startBroker(t *testing.T, config any, arguments ...string) *broker {
+func startBroker(t *testing.T, config any) *broker {
+	t.Helper()
+	return startBrokerAt(t, config, "0")
+}
+
+// startBrokerAt is the same with a port for gRPC.
+func startBrokerAt(t *testing.T, config any, controlPort string) *broker {
 	t.Helper()
 	b := &broker{exited: make(chan struct{})}
-	arguments = append([]string{"--websocket-port", "0", "--control-port", "0", "--admin-port", "0"}, arguments...)
+	arguments := []string{"--websocket-port", "0", "--control-port", controlPort, "--admin-port", "0"}
 	if config != nil {
 		text, err := json.Marshal(config)
 		must(t, err)
@@ -55,6 +61,7 @@ func startBroker(t *testing.T, config any, arguments ...string) *broker {
 	started := make(chan map[string]any, 1)
 	go func() {
 		defer close(b.exited)
+		defer close(started)
 		lines := bufio.NewScanner(log)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
@@ -67,6 +74,9 @@ func startBroker(t *testing.T, config any, arguments ...string) *broker {
 	}()
 	t.Cleanup(func() { b.stop(t) })
 	line := receive(t, started, "the broker's start")
+	if line == nil {
+		t.Fatal("the broker does not start")
+	}
 	b.websocket, b.control = line["websocket_address"].(string), line["control_address"].(string)
 	return b
 }
