@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	pb "socketbroker.dev/go/socketbrokerv1"
 )
@@ -72,6 +73,9 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 			Backoff:           backoff.Config{BaseDelay: firstDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: maxDelay},
 			MinConnectTimeout: DefaultTimeout,
 		}),
+		// A stream notices in 40 s that the broker's machine is gone. The broker takes
+		// a ping every 10 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	}
 	if options.APIKey != "" {
 		dial = append(dial, grpc.WithPerRPCCredentials(apiKey{options.APIKey, options.Credentials != nil}))

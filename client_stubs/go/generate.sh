@@ -13,7 +13,7 @@ mkdir -p "$folder/bin"
 folder="$(cd "$folder" && pwd)"
 module=socketbroker.dev/go
 grpc_plugin=google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.3.0
-export GOTOOLCHAIN=local
+export GOTOOLCHAIN=local GOWORK=off
 
 cd "$here"
 files=("$protos"/socketbroker/v1/*.proto)

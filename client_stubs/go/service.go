@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "socketbroker.dev/go/socketbrokerv1"
 )
 
@@ -240,6 +242,10 @@ func (s *Service) makeStart() (*pb.AttachStart, error) {
 		if options.Filter != "" {
 			start.Messages.Selector = &pb.AttachMessages_Filter{Filter: options.Filter}
 		}
+	}
+	// What is not UTF-8 would be tried again and again.
+	if _, err := proto.Marshal(start); err != nil {
+		return nil, fmt.Errorf("the options or a pattern: %w", err)
 	}
 	return start, nil
 }

@@ -144,6 +144,8 @@ func TestOptionsThatAreWrong(t *testing.T) {
 	both := NewService(nil, ServiceOptions{})
 	both.On("m", echo)
 	both.OnMessage(func(context.Context, *Message) error { return nil })
+	garbled := NewService(nil, ServiceOptions{})
+	garbled.On("\xff", echo)
 	for _, each := range []struct {
 		service *Service
 		want    string
@@ -152,6 +154,7 @@ func TestOptionsThatAreWrong(t *testing.T) {
 		{NewService(nil, ServiceOptions{Concurrency: 100_001}), "Concurrency is 100001"},
 		{NewService(nil, ServiceOptions{HandshakeConcurrency: 10_001}), "HandshakeConcurrency is 10001, 1 to 10000"},
 		{both, "exclude each other"},
+		{garbled, "invalid UTF-8"},
 	} {
 		if err := each.service.Run(context.Background()); err == nil || !strings.Contains(err.Error(), each.want) {
 			t.Errorf("got %v, want %s", err, each.want)

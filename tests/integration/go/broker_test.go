@@ -35,14 +35,8 @@ type broker struct {
 // configuration is any value that becomes JSON, which is YAML, or nil.
 func startBroker(t *testing.T, config any) *broker {
 	t.Helper()
-	return startBrokerAt(t, config, "0")
-}
-
-// startBrokerAt is the same with a port for gRPC.
-func startBrokerAt(t *testing.T, config any, controlPort string) *broker {
-	t.Helper()
 	b := &broker{exited: make(chan struct{})}
-	arguments := []string{"--websocket-port", "0", "--control-port", controlPort, "--admin-port", "0"}
+	arguments := []string{"--websocket-port", "0", "--control-port", "0", "--admin-port", "0"}
 	if config != nil {
 		text, err := json.Marshal(config)
 		must(t, err)

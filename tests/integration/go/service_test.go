@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -27,11 +28,12 @@ type runs struct {
 func serve(t *testing.T, client *socketbroker.Client, options socketbroker.ServiceOptions,
 	set func(*socketbroker.Service)) *runs {
 	t.Helper()
-	ended := make(chan struct{})
+	var mutex sync.Mutex
+	ended := false // then t.Logf panics
 	options.Logf = func(format string, arguments ...any) {
-		select {
-		case <-ended: // t.Log panics now
-		default:
+		mutex.Lock()
+		defer mutex.Unlock()
+		if !ended {
 			t.Logf(format, arguments...)
 		}
 	}
@@ -41,7 +43,9 @@ func serve(t *testing.T, client *socketbroker.Client, options socketbroker.Servi
 	ctx, cancel := context.WithCancel(ctx)
 	go func() { r.result <- r.Run(ctx) }()
 	t.Cleanup(func() {
-		close(ended)
+		mutex.Lock()
+		defer mutex.Unlock()
+		ended = true
 		cancel()
 		// Nil: it has been drained.
 		select {
