@@ -68,9 +68,10 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(!options.FailFast)),
 		grpc.WithChainUnaryInterceptor(client.interceptCall),
 		grpc.WithChainStreamInterceptor(interceptStream),
-		// Else gRPC waits up to two minutes between attempts.
+		// Else gRPC waits up to two minutes between attempts, and calls fail that
+		// wait for a broker that is there again.
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: firstDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: maxDelay},
+			Backoff:           backoff.Config{BaseDelay: firstDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: DefaultTimeout,
 		}),
 		// A stream notices in 40 s that the broker's machine is gone. The broker takes

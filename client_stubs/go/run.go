@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 
 	pb "socketbroker.dev/go/socketbrokerv1"
 )
@@ -18,14 +19,14 @@ const (
 
 // Run serves until Drain, and attaches again whenever the broker is lost: it
 // waits at random up to 0.1 s before it does, up to twice that after each
-// failure, and never more than 10 s.
+// failure, and never more than 10 s; then as long as there is no broker.
 //
 // It returns nil after Drain, and the context's error when that has ended, which
 // ends the contexts of handlers, too, and waits for none. An *Error with
 // INVALID_ARGUMENT, UNAUTHENTICATED or PERMISSION_DENIED says that there is no
 // use in trying again: the broker does not take these options, does not know the
-// caller, or does not let it. Any other error is about the options. A service
-// runs once.
+// caller, or does not let it; one with CANCELLED, that the Client is closed. Any
+// other error is about the options. A service runs once.
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -118,7 +119,7 @@ func (s *Service) serve(ctx context.Context, start *pb.AttachStart) error {
 			return ctx.Err()
 		case s.draining():
 			return nil
-		case isFinal(err, attachment.hasStarted()):
+		case isFinal(err, attachment.hasStarted()), s.client.conn.GetState() == connectivity.Shutdown:
 			return err
 		case hasReason(err, "EVENTS_LOST"):
 			tell(s, s.onEventsLost)

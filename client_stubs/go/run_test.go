@@ -96,6 +96,16 @@ func TestWhatIsOfNoUseIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+func TestAClosedClientIsOfNoUse(t *testing.T) {
+	r := newRunning(t, ServiceOptions{})
+	r.On("*", echo)
+	r.attached(t)
+	if err := r.Client().Close(); err != nil {
+		t.Error(err)
+	}
+	wantError(t, receive(t, r.result), codes.Canceled)
+}
+
 func TestAWrongSendIsNotAWrongStart(t *testing.T) {
 	r := newRunning(t, ServiceOptions{})
 	r.On("*", echo)

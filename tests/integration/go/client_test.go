@@ -127,6 +127,13 @@ func TestStreams(t *testing.T) {
 	alice.wants(`{"jsonrpc":"2.0","method":"two"}`)
 }
 
+// The key of the one caller that the broker knows.
+const secret = "sbk_the-key-of-go-canary"
+
+func caller(roles ...string) map[string]any {
+	return map[string]any{"name": "go", "key_hash": fmt.Sprintf("%x", sha256.Sum256([]byte(secret))), "roles": roles}
+}
+
 func TestTLSAndCallers(t *testing.T) {
 	folder := t.TempDir()
 	certificate, key := folder+"/broker.pem", folder+"/broker.key"
@@ -136,12 +143,9 @@ func TestTLSAndCallers(t *testing.T) {
 	if err != nil {
 		t.Fatalf("openssl: %v\n%s", err, output)
 	}
-	const secret = "sbk_the-key-of-go-canary"
 	b := startBroker(t, map[string]any{"control": map[string]any{
-		"tls": map[string]any{"certificate_file": certificate, "private_key_file": key},
-		"callers": []any{map[string]any{
-			"name": "go", "key_hash": fmt.Sprintf("%x", sha256.Sum256([]byte(secret))), "roles": []string{"READ"},
-		}},
+		"tls":     map[string]any{"certificate_file": certificate, "private_key_file": key},
+		"callers": []any{caller("READ")},
 	}})
 	transport, err := socketbroker.TLSFromFiles(socketbroker.TLSFiles{CA: certificate})
 	must(t, err)

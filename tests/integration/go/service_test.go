@@ -256,12 +256,34 @@ func TestADrainRepliesToWhatIsOpen(t *testing.T) {
 	alice.wants(`{"jsonrpc":"2.0","id":2,"result":"second"}`)
 }
 
-func TestWhatCannotBeAttached(t *testing.T) {
-	b := startBroker(t, nil)
-	service := socketbroker.NewService(b.client(t, socketbroker.ClientOptions{}), socketbroker.ServiceOptions{Filter: "nonsense = 1"})
-	service.On("m", func(context.Context, *socketbroker.Request) (any, error) { return nil, nil })
-	var failed *socketbroker.Error
-	if err := service.Run(ctx); !errors.As(err, &failed) || failed.Code != codes.InvalidArgument || len(failed.Violations) == 0 {
-		t.Errorf("got %v", err)
+func TestThereIsNoUseInTryingAgain(t *testing.T) {
+	b := startBroker(t, map[string]any{"control": map[string]any{"callers": []any{caller("SEND")}}})
+	for _, each := range []struct {
+		key  string
+		want codes.Code
+	}{{"", codes.Unauthenticated}, {secret, codes.PermissionDenied}} {
+		client := b.client(t, socketbroker.ClientOptions{APIKey: each.key})
+		wantEnd(t, client, socketbroker.ServiceOptions{}, each.want)
 	}
+	b = startBroker(t, nil)
+	client := b.client(t, socketbroker.ClientOptions{})
+	failed := wantEnd(t, client, socketbroker.ServiceOptions{Filter: "nonsense = 1"}, codes.InvalidArgument)
+	if len(failed.Violations) != 1 || failed.Violations[0].Field != "messages.filter" {
+		t.Errorf("got %v", failed)
+	}
+}
+
+// wantEnd runs a service, which ends by itself.
+func wantEnd(t *testing.T, client *socketbroker.Client, options socketbroker.ServiceOptions, code codes.Code) *socketbroker.Error {
+	t.Helper()
+	service := socketbroker.NewService(client, options)
+	service.On("m", func(context.Context, *socketbroker.Request) (any, error) { return nil, nil })
+	result := make(chan error, 1)
+	go func() { result <- service.Run(ctx) }()
+	err := receive(t, result, "the end of Run")
+	var failed *socketbroker.Error
+	if !errors.As(err, &failed) || failed.Code != code {
+		t.Fatalf("got %v, want %v", err, code)
+	}
+	return failed
 }
