@@ -117,9 +117,9 @@ void Outbox::Reset() {
   sent_ = 0;
   bytes_ = 0;
   if (optioned_ == nullptr) return;
-  std::vector<End> ends = std::move(optioned_->ends);
-  optioned_.reset();
-  if (!ends.empty()) optioned().ends = std::move(ends);
+  if (optioned_->ends.empty()) return optioned_.reset();
+  optioned_->newest.clear();
+  optioned_->holes = 0;
 }
 
 // ---- messages with options --------------------------------------------------
@@ -139,7 +139,7 @@ void Outbox::Note(size_t index) {
   const MessageOptions* options = chunks_[index].options();
   if (options == nullptr) return;
   Optioned& noted = optioned();
-  if (IsWhole(index)) {
+  if (IsWhole(index) || options->tracker != nullptr) {
     noted.next_expiry = std::min(noted.next_expiry, options->expires_at);
   }
   if (!options->conflation_key.empty()) {
@@ -160,9 +160,13 @@ void Outbox::OnOver(size_t index, SendOutcome outcome) {
   if (it != optioned_->newest.end() && it->second == index) {
     optioned_->newest.erase(it);
   }
-  if (options->tracker != nullptr) {
-    optioned_->ends.push_back({options->tracker, outcome});
-  }
+  TellEnd(chunks_[index], outcome);
+}
+
+void Outbox::TellEnd(Chunk& chunk, SendOutcome outcome) {
+  const MessageOptions& options = *chunk.options();
+  if (options.tracker == nullptr || std::exchange(chunk.told, true)) return;
+  optioned_->ends.push_back({options.tracker, outcome, options.expires_at});
 }
 
 void Outbox::TakeOut(size_t index, SendOutcome outcome) {
@@ -180,19 +184,24 @@ void Outbox::CloseHoles() {
 
 size_t Outbox::Expire(MonotonicTime now) {
   if (now < next_expiry()) return 0;
-  optioned_->next_expiry = MonotonicTime::max();
+  MonotonicTime next = MonotonicTime::max();
+  for (const End& end : optioned_->ends) {
+    if (end.expires_at > now) next = std::min(next, end.expires_at);
+  }
   size_t expired = 0;
   for (size_t i = head_; i < chunks_.size(); ++i) {
     const MessageOptions* options = chunks_[i].options();
-    if (options == nullptr || !IsWhole(i)) continue;
-    if (options->expires_at <= now) {
+    if (options == nullptr) continue;
+    if (options->expires_at > now) {
+      next = std::min(next, options->expires_at);
+    } else if (IsWhole(i)) {
       TakeOut(i, SendOutcome::kExpired);
       ++expired;
     } else {
-      optioned_->next_expiry =
-          std::min(optioned_->next_expiry, options->expires_at);
+      TellEnd(chunks_[i], SendOutcome::kExpired);
     }
   }
+  optioned_->next_expiry = next;
   if (expired > 0) CloseHoles();
   return expired;
 }
@@ -209,7 +218,10 @@ void Outbox::TakeOutReplaceable(absl::string_view conflation_key) {
   CloseHoles();
 }
 
-void Outbox::AddEnd(End end) { optioned().ends.push_back(std::move(end)); }
+void Outbox::AddEnd(End end) {
+  optioned().next_expiry = std::min(next_expiry(), end.expires_at);
+  optioned_->ends.push_back(std::move(end));
+}
 
 void Outbox::OfferEnds(absl::FunctionRef<bool(const End&)> take) {
   std::erase_if(optioned_->ends, take);

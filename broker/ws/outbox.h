@@ -60,9 +60,10 @@ class Outbox {
   // ---- messages with options ----
 
   // Takes out the messages whose time is over, and of which no byte is on the
-  // wire; returns how many.
+  // wire; returns how many. One that has begun stays, but its end is told.
   size_t Expire(MonotonicTime now);
-  // When there may be something to take out; max(): not as it stands.
+  // When there may be something for Expire, or for ends that nobody takes;
+  // max(): not as it stands.
   MonotonicTime next_expiry() const {
     return optioned_ == nullptr ? MonotonicTime::max() : optioned_->next_expiry;
   }
@@ -77,6 +78,7 @@ class Outbox {
   struct End {
     OutcomeTrackerPtr tracker;
     SendOutcome outcome;
+    MonotonicTime expires_at;  // of the message
   };
   // For one that has never been in here.
   void AddEnd(End end);
@@ -91,6 +93,7 @@ class Outbox {
     std::variant<FramePtr, std::string> data;
     size_t end;  // the bytes behind it are not to be sent; 0: it is done with
     Keep keep;
+    bool told = false;  // its end, already
     const char* bytes() const;
     // Of a message that is still to be sent whole; else null.
     const MessageOptions* options() const;
@@ -113,6 +116,8 @@ class Outbox {
   void Note(size_t index);
   // A chunk is about to be done with, or to be cut.
   void OnOver(size_t index, SendOutcome outcome);
+  // Once, and of a chunk with options.
+  void TellEnd(Chunk& chunk, SendOutcome outcome);
   // Whether no byte of it is on the wire.
   bool IsWhole(size_t index) const { return index != head_ || sent_ == 0; }
   void TakeOut(size_t index, SendOutcome outcome);

@@ -19,12 +19,13 @@ SendResult Socket::SendWithOptions(const FramePtr& frame) {
   const MonotonicTime before = outbox_.next_expiry();
   const ssize_t sent = SendNow(frame);
   if (end_pending_) return SendResult::kGone;
-  if (outbox_.next_expiry() < before) ArmOpen();
   if (sent == static_cast<ssize_t>(frame->size()) &&
       options.tracker != nullptr) {
-    outbox_.AddEnd({options.tracker, SendOutcome::kWritten});
+    outbox_.AddEnd(
+        {options.tracker, SendOutcome::kWritten, options.expires_at});
     TellEnds();
   }
+  if (outbox_.next_expiry() < before) ArmOpen();
   return SendResult::kQueued;
 }
 
@@ -48,7 +49,10 @@ bool Socket::MakeRoom(const Frame& frame) {
 
 bool Socket::Expire() {
   const size_t expired = outbox_.Expire(io_.loop().now());
-  if (expired == 0) return false;
+  if (expired == 0) {
+    TellEnds();
+    return false;
+  }
   io_.stats().messages_out_expired.Add(expired);
   OnTakenOut();
   return true;
@@ -65,11 +69,19 @@ void Socket::TellEnds() {
   if (!outbox_.has_ends()) return;
   const ConnectionId& id = io_.shard().connection_id(slot_);
   outbox_.OfferEnds([&](const Outbox::End& end) {
+    SendOutcome outcome = end.outcome;
     // TLS has taken it, and the kernel may have not.
-    const bool held = end.outcome == SendOutcome::kWritten && tls_ != nullptr &&
-                      tls_->rest() > 0;
-    if (held && phase_ != Phase::kGone) return false;
-    end.tracker->OnEnd(id, held ? SendOutcome::kGone : end.outcome);
+    if (outcome == SendOutcome::kWritten && tls_ != nullptr &&
+        tls_->rest() > 0) {
+      if (phase_ == Phase::kGone) {
+        outcome = SendOutcome::kGone;
+      } else if (end.expires_at > io_.loop().now()) {
+        return false;
+      } else {
+        outcome = SendOutcome::kExpired;
+      }
+    }
+    end.tracker->OnEnd(id, outcome);
     return true;
   });
 }

@@ -115,11 +115,12 @@ TEST(OutboxTest, ExpiresOnlyWhatIsWhole) {
   const auto begun = Tracker(), waits = Tracker(), later = Tracker();
   const FramePtr first = Message(100, {At(5), SlowPolicy::kClose, "", begun});
   outbox.Push(first, 1);
-  EXPECT_EQ(outbox.next_expiry(), MonotonicTime::max());
+  EXPECT_EQ(outbox.next_expiry(), At(5));  // whoever waits for it
   outbox.Push(Message(10, {At(9), SlowPolicy::kClose, "", later}), 0);
   outbox.Push(Message(10, {At(7), SlowPolicy::kClose, "", waits}), 0);
-  EXPECT_EQ(outbox.next_expiry(), At(7));
   EXPECT_EQ(outbox.Expire(At(6)), 0u);
+  EXPECT_EQ(TakeEnds(outbox), (Ends{{begun.get(), SendOutcome::kExpired}}));
+  EXPECT_EQ(outbox.next_expiry(), At(7));
   EXPECT_EQ(outbox.Expire(At(7)), 1u);
   EXPECT_EQ(outbox.next_expiry(), At(9));
   EXPECT_EQ(outbox.Expire(At(10)), 1u);
@@ -127,15 +128,17 @@ TEST(OutboxTest, ExpiresOnlyWhatIsWhole) {
   EXPECT_EQ(TakeEnds(outbox), (Ends{{waits.get(), SendOutcome::kExpired},
                                     {later.get(), SendOutcome::kExpired}}));
   outbox.Clear();
-  EXPECT_EQ(TakeEnds(outbox), (Ends{{begun.get(), SendOutcome::kGone}}));
+  EXPECT_FALSE(outbox.has_ends());
 }
 
 TEST(OutboxTest, AnEndThatNobodyTakesIsOfferedAgain) {
   Outbox outbox;
-  outbox.AddEnd({Tracker(), SendOutcome::kWritten});
-  outbox.Push(Binary(1), 0);
-  outbox.Clear();
+  outbox.AddEnd({Tracker(), SendOutcome::kWritten, At(9)});
+  outbox.Push(Message(1, {At(5), SlowPolicy::kDrop, "", nullptr}), 0);
+  EXPECT_EQ(outbox.Expire(At(5)), 1u);
+  EXPECT_TRUE(outbox.empty());
   outbox.OfferEnds([](const Outbox::End&) { return false; });
+  EXPECT_EQ(outbox.next_expiry(), At(9));
   EXPECT_EQ(TakeEnds(outbox).size(), 1u);
   EXPECT_FALSE(outbox.has_ends());
 }
@@ -154,6 +157,54 @@ TEST(OutboxTest, WhatIsReplacedForeverTakesNoRoom) {
     ASSERT_LE(outbox.chunks(), 8u);
   }
   EXPECT_EQ(outbox.bytes(), Binary(100)->size() - 1 + Binary(10)->size());
+}
+
+TEST(OutboxTest, KeysAreFoundWhereverTheirMessagesMove) {
+  Outbox outbox;
+  const auto latest = [](const std::string& key) {
+    return Message(10, {At(99), SlowPolicy::kLatest, key, nullptr});
+  };
+  const FramePtr first = latest("a");
+  outbox.Push(first, 1);
+  EXPECT_EQ(outbox.Replaceable("a"), 0u);
+  for (const char* key : {"b", "a", "c"}) outbox.Push(latest(key), 0);
+  for (int i = 0; i < 10; ++i) {
+    outbox.TakeOutReplaceable("b");
+    outbox.Push(latest("b"), 0);
+    for (const char* key : {"a", "b", "c"}) {
+      ASSERT_EQ(outbox.Replaceable(key), first->size()) << key << i;
+    }
+  }
+  // The first is written, and gone; the newer one with its key is still known.
+  bool offered = false;
+  EXPECT_TRUE(outbox.Flush([&](const iovec*, size_t) -> ssize_t {
+    return std::exchange(offered, true)
+               ? 0
+               : static_cast<ssize_t>(first->size() - 1);
+  }));
+  for (const char* key : {"a", "b", "c"}) {
+    EXPECT_EQ(outbox.Replaceable(key), first->size()) << key;
+  }
+  EXPECT_EQ(outbox.Expire(At(99)), 3u);
+  EXPECT_EQ(outbox.Replaceable("a"), 0u);
+  EXPECT_TRUE(outbox.empty());
+}
+
+TEST(OutboxTest, TheFirstMayBeTakenOut) {
+  for (const bool discard : {false, true}) {
+    Outbox outbox;
+    outbox.Push(Message(10, {At(1), SlowPolicy::kClose, "", nullptr}), 0);
+    outbox.Push(Binary(10), 0);
+    outbox.Push(Binary(10), 0);
+    outbox.Push("close", 0, Keep::kAlways);
+    EXPECT_EQ(outbox.Expire(At(1)), 1u);
+    if (discard) outbox.Discard();
+    EXPECT_EQ(outbox.bytes(), discard ? 5 : 5 + 2 * Binary(10)->size());
+    EXPECT_TRUE(outbox.Flush([](const iovec* parts, size_t) {
+      return static_cast<ssize_t>(parts[0].iov_len);
+    }));
+    EXPECT_TRUE(outbox.empty());
+  }
 }
 
 // The model: one byte after the other, with a note of where its unit (a
@@ -214,12 +265,13 @@ class Model {
   }
 
   size_t Expire(MonotonicTime now) {
-    std::vector<const Frame*> expired;
+    std::vector<const Frame*> expired, begun;
     for (const auto& [frame, message] : messages_) {
-      if (message.left == frame->size() && frame->options()->expires_at <= now)
-        expired.push_back(frame);
+      if (frame->options()->expires_at > now) continue;
+      (message.left == frame->size() ? expired : begun).push_back(frame);
     }
     for (const Frame* frame : expired) TakeOut(frame, SendOutcome::kExpired);
+    for (const Frame* frame : begun) End(frame, SendOutcome::kExpired);
     return expired.size();
   }
   const Frame* Replaceable(const std::string& key) const {
