@@ -54,12 +54,12 @@ func (a *attachment) run(ctx context.Context, start *pb.AttachStart) error {
 		a.watch(ctx, stop)
 	}()
 	err := a.talk(ctx, start)
-	close(a.over)
-	stop()
-	<-watched
 	if err != nil || !a.service.draining() {
 		a.cancel()
 	}
+	close(a.over)
+	stop()
+	<-watched
 	return err
 }
 

@@ -157,30 +157,42 @@ func (r *running) drains(t *testing.T, ctx context.Context, stream *fakeStream) 
 func TestADrainLetsHandlersEnd(t *testing.T) {
 	r := newRunning(t, ServiceOptions{})
 	begun, end := make(chan struct{}, 2), make(chan struct{})
-	var left error
-	r.On("m", func(ctx context.Context, request *Request) (any, error) {
+	over := make(chan error, 1)
+	r.On("request", func(context.Context, *Request) (any, error) {
 		begun <- struct{}{}
 		<-end
-		if request.IsNotification {
-			left = ctx.Err()
-		}
 		return "done", nil
 	})
+	r.On("notification", func(ctx context.Context, request *Request) (any, error) {
+		begun <- struct{}{}
+		<-end
+		for request.Notify("m", nil) == nil { // the end of the stream does not wait for it
+		}
+		over <- ctx.Err()
+		<-end
+		return nil, nil
+	})
 	stream := r.attached(t)
-	stream.request(t, 1, "m", "")
-	stream.notification(t, 2, "m")
+	stream.request(t, 1, "request", "")
+	stream.notification(t, 2, "notification")
 	receive(t, begun)
 	receive(t, begun)
 	drained := r.drains(t, context.Background(), stream)
 	end <- struct{}{}
-	select {
-	case end <- struct{}{}: // either of them got the first
-	case <-r.result:
-		t.Fatal("Run returned before the handlers")
+	end <- struct{}{}
+	for stream.hear(t).GetReply() == nil {
 	}
-	wantProto(t, stream.reply(t), result(1, `"done"`))
 	stream.end <- nil
-	for _, err := range []error{receive(t, drained), receive(t, r.result), left} {
+	if err := receive(t, over); err != nil {
+		t.Errorf("its context has ended: %v", err)
+	}
+	select {
+	case <-r.result:
+		t.Fatal("Run returned before the handler")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(end)
+	for _, err := range []error{receive(t, drained), receive(t, r.result)} {
 		if err != nil {
 			t.Error(err)
 		}

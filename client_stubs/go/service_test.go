@@ -229,8 +229,13 @@ func TestWhatAHandlerGets(t *testing.T) {
 	}
 	wantProto(t, stream.reply(t), result(1, "null"))
 	stream.notification(t, 2, "n")
-	if got := receive(t, requests); got.Method != "n" || got.Params != nil || !got.IsNotification {
+	n := 7
+	got = receive(t, requests)
+	if got.Method != "n" || got.Params != nil || !got.IsNotification {
 		t.Errorf("got %+v", got)
+	}
+	if err := got.Decode(&n); err != nil || n != 7 {
+		t.Errorf("got %v, %d", err, n)
 	}
 }
 
@@ -386,22 +391,29 @@ func TestRawMessagesOfAConnectionAreInOrder(t *testing.T) {
 }
 
 func TestACancelledRequestGetsNoReply(t *testing.T) {
-	r := newRunning(t, ServiceOptions{})
+	r := newRunning(t, ServiceOptions{Concurrency: 1})
+	begun := make(chan struct{})
 	r.On("*", echo)
 	r.On("wait", func(ctx context.Context, _ *Request) (any, error) {
+		close(begun)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
 	stream := r.attached(t)
+	r.wantLog(t, "attached")
 	stream.request(t, 1, "wait", "")
+	receive(t, begun)
 	stream.cancelled(t, 9)
 	stream.cancelled(t, 1)
-	stream.request(t, 2, "m", "[2]")
-	wantProto(t, stream.reply(t), result(2, "[2]"))
-	r.wantLog(t, "attached")
+	// It is over when its credit is back.
+	if said := stream.hearAny(t); said.GetCredit().GetMessages() != 1 {
+		t.Errorf("got %v", said)
+	}
 	if len(r.logged) > 0 {
 		t.Errorf("it says %s", <-r.logged)
 	}
+	stream.request(t, 2, "m", "[2]")
+	wantProto(t, stream.reply(t), result(2, "[2]"))
 }
 
 func TestWhatItDoesNotKnowIsLeftAlone(t *testing.T) {
@@ -439,6 +451,28 @@ func TestCreditGoesBackInPortions(t *testing.T) {
 	}
 	if portions > 30 {
 		t.Errorf("%d portions", portions)
+	}
+}
+
+func TestWhatIsBusyForLongKeepsNothingBack(t *testing.T) {
+	r := newRunning(t, ServiceOptions{Concurrency: 4})
+	end := make(chan struct{})
+	defer close(end)
+	r.On("*", echo)
+	r.On("stuck", func(context.Context, *Request) (any, error) {
+		<-end
+		return nil, nil
+	})
+	stream := r.attached(t)
+	for id := uint64(0); id < 3; id++ {
+		stream.request(t, id, "stuck", "")
+	}
+	for id := uint64(3); id < 10; id++ {
+		stream.request(t, id, "m", "[]")
+		wantProto(t, stream.reply(t), result(id, "[]"))
+		if credit := stream.hearAny(t).GetCredit().GetMessages(); credit != 1 {
+			t.Fatalf("got credit %d", credit)
+		}
 	}
 }
 
