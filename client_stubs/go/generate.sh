@@ -12,7 +12,7 @@ folder="${1:-$here/../../build/clients}"
 mkdir -p "$folder/bin"
 folder="$(cd "$folder" && pwd)"
 module=socketbroker.dev/go
-grpc_plugin=google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.3.0
+grpc_plugin_version=1.3.0
 export GOTOOLCHAIN=local GOWORK=off
 
 cd "$here"
@@ -25,7 +25,9 @@ fi
 
 # The one in the version of the module's runtime, the other has a version of its own.
 GOBIN="$folder/bin" go install google.golang.org/protobuf/cmd/protoc-gen-go
-GOBIN="$folder/bin" go install "$grpc_plugin"
+if [[ "$("$folder/bin/protoc-gen-go-grpc" --version 2>/dev/null)" != *" $grpc_plugin_version" ]]; then
+  GOBIN="$folder/bin" go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v$grpc_plugin_version"
+fi
 
 options=()
 for file in "${files[@]}"; do
