@@ -1,0 +1,163 @@
+// One stream of a Service: hands what the broker tells to the handlers, and what
+// they answer to the broker.
+
+import {status} from "@grpc/grpc-js";
+import {Client} from "./client";
+import {Context, HandshakeContext, MethodContext, RawContext, Refusal} from "./context";
+import {BrokerError} from "./error";
+import {Input} from "./input";
+import {errorReply, fromJson, internalError, JsonRpcError, methodNotFound, toJson} from "./json_rpc";
+import {Logger} from "./logger";
+import {Patterns} from "./patterns";
+import {AttachStream} from "./streams";
+import * as v1 from "./v1";
+import {Work} from "./work";
+
+export type MethodHandler = (params: any, context: MethodContext) => unknown;
+export type RawHandler = (data: string | Uint8Array, context: RawContext) => unknown;
+export type HandshakeHandler = (handshake: v1.Handshake, context: HandshakeContext) =>
+  Input<v1.Identity> | Refusal | Promise<Input<v1.Identity> | Refusal>;
+
+/** What a service has handlers for. @internal */
+export class Handlers {
+  readonly methods = new Patterns<MethodHandler>();
+  raw?: RawHandler;
+  handshake?: HandshakeHandler;
+  admitted?: (connection: v1.Connection) => unknown;
+  updated?: (connection: v1.Connection) => unknown;
+  closed?: (event: v1.ConnectionClosed) => unknown;
+  started?: (started: v1.AttachStarted) => unknown;
+  eventsLost?: () => unknown;
+
+  get takesMessages(): boolean {
+    return this.raw !== undefined || this.methods.all.length > 0;
+  }
+
+  get takesEvents(): boolean {
+    return (this.admitted ?? this.updated ?? this.closed) !== undefined;
+  }
+}
+
+/** @internal */
+export class Attachment {
+  /** Whether the broker took it. */
+  started = false;
+  /** The requests that wait for their replies. */
+  private readonly open = new Map<bigint, AbortController>();
+
+  constructor(
+    private readonly client: Client, private readonly stream: AttachStream, private readonly handlers: Handlers,
+    private readonly work: Work, private readonly logger: Logger,
+  ) {}
+
+  /** Until the stream ends; then why, undefined when the broker ended it with OK. */
+  async run(): Promise<BrokerError | undefined> {
+    try {
+      for await (const told of this.stream) this.hear(told);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      return error;
+    } finally {
+      for (const request of this.open.values()) request.abort(over("the stream to the broker has ended"));
+      this.open.clear();
+    }
+  }
+
+  private hear(told: v1.AttachResponse): void {
+    if (told.started) this.start(told.started);
+    else if (told.clientMessage) this.takeMessage(told.clientMessage);
+    else if (told.handshakeOffer) this.takeOffer(told.handshakeOffer);
+    else if (told.requestCancelled) this.cancel(told.requestCancelled);
+    else if (told.connectionAdmitted) this.tell(this.handlers.admitted, told.connectionAdmitted.connection!);
+    else if (told.connectionUpdated) this.tell(this.handlers.updated, told.connectionUpdated.connection!);
+    else if (told.connectionClosed) this.tell(this.handlers.closed, told.connectionClosed);
+  }
+
+  private start(started: v1.AttachStarted): void {
+    this.started = true;
+    this.logger.info("socketbroker: attached");
+    void this.work.aside("the handler of started", async () => { await this.handlers.started?.(started); });
+  }
+
+  private tell<Event>(handler: ((event: Event) => unknown) | undefined, event: Event): void {
+    void this.work.event("a handler of events", async () => { await handler?.(event); });
+  }
+
+  private cancel({messageId, cause}: v1.RequestCancelled): void {
+    this.open.get(messageId)?.abort(over(cause));
+    this.open.delete(messageId);
+  }
+
+  private takeOffer(offer: v1.HandshakeOffer): void {
+    void this.work.handshake("the handler of handshakes", async ({signal}) => {
+      // One that fails leaves the offer unanswered: it goes to another service.
+      const answer = await this.handlers.handshake!(offer.handshake!, {connectionId: offer.connectionId, signal});
+      if (answer instanceof Refusal) await this.stream.refuse(offer.offerId, answer.reason);
+      else await this.admit(offer.connectionId, answer);
+    });
+  }
+
+  private async admit(connectionId: string, identity: Input<v1.Identity>): Promise<void> {
+    if (typeof identity?.accountId !== "string") {
+      throw new TypeError("a handler of handshakes returns an Identity with an accountId, or refuse()");
+    }
+    try {
+      // Without an epoch: then it is that of the handshake's arrival.
+      await this.client.addConnection({connectionId, identity});
+    } catch (error) {
+      if (!(error instanceof BrokerError) || error.code === status.INVALID_ARGUMENT) throw error;
+      this.logger.warn(`socketbroker: connection ${connectionId} is not admitted: ${error.message}`);
+    }
+  }
+
+  private takeMessage(message: v1.ClientMessage): void {
+    const {request, notification} = message;
+    const what = `the handler of ${(request ?? notification)?.method ?? "messages"}`;
+    void this.work.message(what, async (controller) => {
+      const context = new Context(this.stream, message, controller.signal);
+      if (request) await this.reply(message.messageId, controller, () => this.invoke(request, context));
+      else if (notification) await this.invoke(notification, context).catch(dropJsonRpcError);
+      else await this.handlers.raw?.(message.text ?? message.binary!, context);
+    });
+  }
+
+  private async invoke(call: v1.JsonRpcCall, context: Context): Promise<unknown> {
+    const handler = this.handlers.methods.find(call.method);
+    if (!handler) throw methodNotFound();
+    return handler(fromJson(call.paramsJson), context);
+  }
+
+  private async reply(messageId: bigint, controller: AbortController, invoke: () => Promise<unknown>): Promise<void> {
+    this.open.set(messageId, controller);
+    let reply: Input<v1.Reply>;
+    let fault: unknown;
+    try {
+      reply = {resultJson: toJson(await invoke())};
+    } catch (error) {
+      [reply, fault] = failed(error);
+    }
+    this.open.delete(messageId);
+    // Not waited for: there are no more of them than the concurrency allows.
+    if (!controller.signal.aborted) void this.stream.reply({messageId, ...reply});
+    if (fault !== undefined) throw fault;
+  }
+}
+
+function dropJsonRpcError(error: unknown): void {
+  if (!(error instanceof JsonRpcError)) throw error;
+}
+
+/** What the client hears of an error, and what the log does. */
+function failed(error: unknown): [Input<v1.Reply>, unknown] {
+  if (!(error instanceof JsonRpcError)) return [errorReply(internalError()), error ?? new Error("undefined was thrown")];
+  try {
+    return [errorReply(error), undefined];
+  } catch (unwritable) {
+    return [errorReply(internalError()), unwritable];
+  }
+}
+
+function over(why: string): Error {
+  return Object.assign(new Error(`no reply is needed any more: ${why}`), {name: "AbortError"});
+}
