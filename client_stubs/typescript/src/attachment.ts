@@ -6,12 +6,16 @@ import {Client} from "./client";
 import {Context, HandshakeContext, MethodContext, RawContext, Refusal} from "./context";
 import {BrokerError} from "./error";
 import {Input} from "./input";
-import {errorReply, fromJson, internalError, JsonRpcError, methodNotFound, toJson} from "./json_rpc";
+import {errorReply, fromJson, internalError, JsonRpcError, methodNotFound, RESULT_LEVELS, toJson} from "./json_rpc";
 import {Logger} from "./logger";
 import {Patterns} from "./patterns";
 import {AttachStream} from "./streams";
 import * as v1 from "./v1";
 import {Work} from "./work";
+
+const REVOKED = "CREDENTIAL_REVOKED";
+/** What a binding fails with in the course of events. */
+const EXPECTED = [REVOKED, "ALREADY_BOUND"];
 
 export type MethodHandler = (params: any, context: MethodContext) => unknown;
 export type RawHandler = (data: string | Uint8Array, context: RawContext) => unknown;
@@ -42,7 +46,7 @@ export class Handlers {
 export class Attachment {
   /** Whether the broker took it. */
   started = false;
-  /** The requests that wait for their replies. */
+  /** The messages that are being handled. */
   private readonly open = new Map<bigint, AbortController>();
 
   constructor(
@@ -50,7 +54,7 @@ export class Attachment {
     private readonly work: Work, private readonly logger: Logger,
   ) {}
 
-  /** Until the stream ends; then why, undefined when the broker ended it with OK. */
+  /** Until the stream ends; then why, undefined when the broker ended it with OK, or `cut` did. */
   async run(): Promise<BrokerError | undefined> {
     try {
       for await (const told of this.stream) this.hear(told);
@@ -58,10 +62,22 @@ export class Attachment {
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error;
       return error;
-    } finally {
-      for (const request of this.open.values()) request.abort(over("the stream to the broker has ended"));
-      this.open.clear();
     }
+  }
+
+  /** Lets the broker end the stream when all is replied to. */
+  drain(): void {
+    if (this.started) void this.stream.drain();
+    else this.cut(); // It may wait for a broker for long.
+  }
+
+  cut(): void {
+    this.stream.cancel();
+  }
+
+  /** Tells the handlers that what they say goes nowhere. */
+  abandon(): void {
+    for (const controller of this.open.values()) controller.abort(over("the stream to the broker has ended"));
   }
 
   private hear(told: v1.AttachResponse): void {
@@ -77,28 +93,27 @@ export class Attachment {
   private start(started: v1.AttachStarted): void {
     this.started = true;
     this.logger.info("socketbroker: attached");
-    void this.work.aside("the handler of started", async () => { await this.handlers.started?.(started); });
+    this.work.hook("the handler of started", async () => { await this.handlers.started?.(started); });
   }
 
   private tell<Event>(handler: ((event: Event) => unknown) | undefined, event: Event): void {
-    void this.work.event("a handler of events", async () => { await handler?.(event); });
+    this.work.event("a handler of events", async () => { await handler?.(event); });
   }
 
   private cancel({messageId, cause}: v1.RequestCancelled): void {
     this.open.get(messageId)?.abort(over(cause));
-    this.open.delete(messageId);
   }
 
   private takeOffer(offer: v1.HandshakeOffer): void {
-    void this.work.handshake("the handler of handshakes", async ({signal}) => {
+    this.work.handshake("the handler of handshakes", async (signal) => {
       // One that fails leaves the offer unanswered: it goes to another service.
       const answer = await this.handlers.handshake!(offer.handshake!, {connectionId: offer.connectionId, signal});
       if (answer instanceof Refusal) await this.stream.refuse(offer.offerId, answer.reason);
-      else await this.admit(offer.connectionId, answer);
+      else await this.admit(offer, answer);
     });
   }
 
-  private async admit(connectionId: string, identity: Input<v1.Identity>): Promise<void> {
+  private async admit({connectionId, offerId}: v1.HandshakeOffer, identity: Input<v1.Identity>): Promise<void> {
     if (typeof identity?.accountId !== "string") {
       throw new TypeError("a handler of handshakes returns an Identity with an accountId, or refuse()");
     }
@@ -106,20 +121,36 @@ export class Attachment {
       // Without an epoch: then it is that of the handshake's arrival.
       await this.client.addConnection({connectionId, identity});
     } catch (error) {
-      if (!(error instanceof BrokerError) || error.code === status.INVALID_ARGUMENT) throw error;
-      this.logger.warn(`socketbroker: connection ${connectionId} is not admitted: ${error.message}`);
+      if (!(error instanceof BrokerError)) throw error;
+      if (error.code !== status.NOT_FOUND && !EXPECTED.includes(error.reason)) throw error;
+      this.logger.info(`socketbroker: connection ${connectionId} is not bound: ${error.message}`);
+      // It would be offered again, and end the same way.
+      if (error.reason === REVOKED) await this.stream.refuse(offerId);
     }
   }
 
   private takeMessage(message: v1.ClientMessage): void {
-    const {request, notification} = message;
+    const {messageId, request, notification} = message;
     const what = `the handler of ${(request ?? notification)?.method ?? "messages"}`;
-    void this.work.message(what, async (controller) => {
-      const context = new Context(this.stream, message, controller.signal);
-      if (request) await this.reply(message.messageId, controller, () => this.invoke(request, context));
-      else if (notification) await this.invoke(notification, context).catch(dropJsonRpcError);
-      else await this.handlers.raw?.(message.text ?? message.binary!, context);
-    });
+    const controller = new AbortController();
+    this.open.set(messageId, controller);
+    this.work.message(what, controller, async (signal) => {
+      try {
+        await this.handle(message, signal);
+      } finally {
+        this.open.delete(messageId);
+      }
+    }, request || notification ? undefined : message.connectionId);
+  }
+
+  private async handle(message: v1.ClientMessage, signal: AbortSignal): Promise<void> {
+    const {messageId, request, notification} = message;
+    const context = new Context(this.stream, message, signal);
+    const data = message.text ?? message.binary;
+    if (request) await this.reply(messageId, signal, () => this.invoke(request, context));
+    else if (notification) await this.invoke(notification, context).catch(dropJsonRpcError);
+    // Neither: of a later version.
+    else if (data !== undefined) await this.handlers.raw?.(data, context);
   }
 
   private async invoke(call: v1.JsonRpcCall, context: Context): Promise<unknown> {
@@ -128,18 +159,16 @@ export class Attachment {
     return handler(fromJson(call.paramsJson), context);
   }
 
-  private async reply(messageId: bigint, controller: AbortController, invoke: () => Promise<unknown>): Promise<void> {
-    this.open.set(messageId, controller);
+  private async reply(messageId: bigint, signal: AbortSignal, invoke: () => Promise<unknown>): Promise<void> {
     let reply: Input<v1.Reply>;
     let fault: unknown;
     try {
-      reply = {resultJson: toJson(await invoke())};
+      reply = {resultJson: toJson(await invoke(), RESULT_LEVELS)};
     } catch (error) {
       [reply, fault] = failed(error);
     }
-    this.open.delete(messageId);
     // Not waited for: there are no more of them than the concurrency allows.
-    if (!controller.signal.aborted) void this.stream.reply({messageId, ...reply});
+    if (!signal.aborted) void this.stream.reply({messageId, ...reply});
     if (fault !== undefined) throw fault;
   }
 }

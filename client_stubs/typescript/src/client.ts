@@ -14,10 +14,13 @@ import * as v1 from "./v1";
 const DEFAULT_DEADLINE = 10_000;
 /** The reasons with which a binding may succeed with a newer epoch. */
 const EPOCH_OUTDATED = ["CREDENTIAL_REVOKED", "EPOCH_TOO_OLD"];
-/** grpc-js's own are a second and two minutes: a broker that restarts is back sooner. */
-const RECONNECT: ChannelOptions = {
+const CHANNEL: ChannelOptions = {
+  // A broker that is back is found soon: grpc-js alone waits up to 2 minutes.
   "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 10_000,
+  "grpc.max_reconnect_backoff_ms": 1000,
+  // A stream on which nothing is said must notice that its broker is gone.
+  "grpc.keepalive_time_ms": 30_000,
+  "grpc.keepalive_timeout_ms": 10_000,
 };
 const RPC = v1.SocketBrokerService;
 
@@ -36,7 +39,7 @@ export interface ClientOptions {
   apiKey?: string;
   /** Called for every call: what to add to its metadata. */
   metadata?: () => Iterable<readonly [string, string]>;
-  /** Options of grpc-js's channel. */
+  /** Options of grpc-js's channel, which go before the client's own. */
   channel?: ChannelOptions;
 }
 
@@ -86,7 +89,7 @@ export class Client {
    */
   constructor(target: string, private readonly options: ClientOptions = {}) {
     this.grpc = new GrpcClient(target, options.credentials ?? credentials.createInsecure(),
-      {...RECONNECT, ...options.channel});
+      {...CHANNEL, ...options.channel});
   }
 
   /** Closes the connection when the calls under way are over. */

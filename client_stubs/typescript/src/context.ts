@@ -1,6 +1,6 @@
 // What a handler is given beside the message.
 
-import {toJson} from "./json_rpc";
+import {checkMethod, PARAMS_LEVELS, toJson} from "./json_rpc";
 import {AttachStream} from "./streams";
 import {ClientMessage, Identity, Message} from "./v1";
 
@@ -21,10 +21,9 @@ export interface MessageContext {
   /** The W3C trace context that the client gave; empty when there is none. */
   readonly traceparent: string;
   /**
-   * Aborted when nobody waits for the reply any more: the client cancelled, it
-   * is gone, it took too long, or the stream to the broker is lost. What the
-   * handler still returns is dropped. For what has no reply, and for all when a
-   * drain is cut: when the service is cut off.
+   * Aborted when nobody waits for the reply any more: the client cancelled the
+   * request or is gone, the reply has taken too long, or the broker is lost; and
+   * when a drain is cut. What the handler still returns is dropped.
    */
   readonly signal: AbortSignal;
 }
@@ -37,8 +36,10 @@ export interface MethodContext extends MessageContext {
   /**
    * Sends a notification to this connection; it arrives before the reply, when
    * it is called before the handler ends. Resolves when there is room for more.
-   * One to a client that is gone is dropped. Needs the role `send`.
-   * @param params an object or an array. Undefined: none.
+   * One to a client that is gone is dropped, and nobody is told. Needs the role
+   * `send`.
+   * @param method 1 to 256 bytes, and not `rpc.` and more.
+   * @param params an object or an array, at most 31 levels deep. Undefined: none.
    */
   notify(method: string, params?: object): Promise<void>;
 }
@@ -63,12 +64,16 @@ export class Refusal {
   constructor(readonly reason: string) {}
 }
 
+const REASON_BYTES = 123;
+
 /**
  * What a handler of handshakes returns to refuse the client: it is closed with
  * 4006.
  * @param reason for the client to read, at most 123 bytes. Empty: "Not admitted".
  */
 export function refuse(reason = ""): Refusal {
+  const bytes = Buffer.byteLength(reason);
+  if (bytes > REASON_BYTES) throw new RangeError(`the reason has ${bytes} bytes, at most ${REASON_BYTES} are allowed`);
   return new Refusal(reason);
 }
 
@@ -96,14 +101,19 @@ export class Context implements MethodContext, RawContext {
     this.isNotification = message.notification !== undefined;
   }
 
-  async notify(method: string, params?: object): Promise<void> {
-    const paramsJson = params === undefined ? undefined : toJson(params);
+  // Bound, so that a handler may take them out of its context.
+  readonly notify = async (method: string, params?: object): Promise<void> => {
+    checkMethod(method);
+    if (params === null || !["object", "undefined"].includes(typeof params)) {
+      throw new TypeError("params are an object or an array, or undefined");
+    }
+    const paramsJson = params === undefined ? undefined : toJson(params, PARAMS_LEVELS);
     await this.deliver(Message.create({notification: {method, paramsJson}}));
-  }
+  };
 
-  async send(data: string | Uint8Array): Promise<void> {
-    await this.deliver(typeof data === "string" ? Message.create({text: data}) : Message.create({binary: data}));
-  }
+  readonly send = async (data: string | Uint8Array): Promise<void> => {
+    await this.deliver(Message.create(typeof data === "string" ? {text: data} : {binary: data}));
+  };
 
   private deliver(message: Message): Promise<void> {
     return this.stream.send({connectionId: this.connectionId, message});

@@ -10,14 +10,11 @@ import {MethodContext} from "./context";
 import {BrokerError} from "./error";
 import {Input} from "./input";
 import {Logger} from "./logger";
-import {AttachStream} from "./streams";
 import * as v1 from "./v1";
 import {Work} from "./work";
 
 /** Events that may wait for their handler here; more wait with the broker. */
 const EVENTS = 1000;
-/** To try again would end the same way. */
-const FINAL = [status.INVALID_ARGUMENT, status.UNAUTHENTICATED, status.PERMISSION_DENIED];
 const STICKY = {
   none: v1.AttachMessages_Sticky.UNSPECIFIED,
   connection: v1.AttachMessages_Sticky.CONNECTION,
@@ -45,14 +42,14 @@ export interface ServiceOptions {
 
 /**
  * A service attached to the broker. Give it handlers, then `run` it, once.
- * Handlers of messages start in the order of the messages; those that wait for
- * something do so side by side.
+ * Handlers of requests and notifications start in the order of these; those that
+ * wait for something do so side by side.
  */
 export class Service {
   private readonly handlers = new Handlers();
   private readonly logger: Logger;
   private readonly work: Work;
-  private stream?: AttachStream;
+  private attachment?: Attachment;
   private running = false;
   private readonly draining = new AbortController();
   private readonly cutting = new AbortController();
@@ -75,6 +72,8 @@ export class Service {
    * undefined as null; a JsonRpcError that it throws is the client's error. Of
    * anything else that it throws the client hears "Internal error", and the log
    * the rest.
+   * Messages of one connection may be handled at the same time, unless its
+   * endpoint has `message_order` STRICT.
    * @param pattern `orders.create`, all names with a prefix as `orders.*`, or `*`.
    * @param handler gets the params as JSON.parse reads them, undefined when there are none.
    */
@@ -83,7 +82,10 @@ export class Service {
     return this;
   }
 
-  /** Takes the messages of a namespace with framing RAW: text as a string, binary as bytes. */
+  /**
+   * Takes the messages of a namespace with framing RAW: text as a string, binary
+   * as bytes. Those of one connection are handled one after another.
+   */
   onMessage(handler: RawHandler): this {
     this.handlers.raw = handler;
     return this;
@@ -118,13 +120,16 @@ export class Service {
     return this;
   }
 
-  /** It is attached, for the first time or again: events of the time between are not told. */
+  /**
+   * It is attached, for the first time or again; called before its first event.
+   * Between two attachments nothing is told.
+   */
   onStarted(handler: (started: v1.AttachStarted) => unknown): this {
     this.handlers.started = handler;
     return this;
   }
 
-  /** Events were lost, since their handlers are too slow. It attaches again when the handler has ended. */
+  /** Events were lost, since their handlers are too slow. It attaches again at once, and says so by `onStarted`. */
   onEventsLost(handler: () => unknown): this {
     this.handlers.eventsLost = handler;
     return this;
@@ -144,8 +149,11 @@ export class Service {
       while (!this.draining.signal.aborted) {
         const attachment = this.attach(start);
         const error = await attachment.run();
-        if (error && FINAL.includes(error.code)) throw error;
-        if (this.draining.signal.aborted) break;
+        const draining = this.draining.signal.aborted;
+        // A drain that went well leaves the handlers of what has no reply alone.
+        if (error || !draining) attachment.abandon();
+        if (error && isFinal(error, attachment.started)) throw error;
+        if (draining) break;
         if (attachment.started) failures = 0;
         await this.recover(error, backoff(failures));
         failures += 1;
@@ -161,7 +169,7 @@ export class Service {
    * Takes nothing new, lets the handlers end, and then `run`. Called again it
    * cuts them off: their signals are aborted, and `run` ends at once.
    * @param limit milliseconds until it is cut off in any case. Default: never.
-   * @returns when `run` has ended.
+   * @returns when `run` has ended; so a handler must not wait for it.
    */
   async drain(limit?: number): Promise<void> {
     if (!this.running) {
@@ -170,7 +178,7 @@ export class Service {
     }
     if (this.draining.signal.aborted) this.cut();
     this.draining.abort();
-    void this.stream?.drain();
+    this.attachment?.drain();
     const timer = limit === undefined ? undefined : setTimeout(() => this.cut(), limit);
     await this.ended;
     clearTimeout(timer);
@@ -179,21 +187,22 @@ export class Service {
   private cut(): void {
     this.cutting.abort();
     this.work.abort(new Error("the service is cut off"));
-    this.stream?.cancel();
+    this.attachment?.cut();
   }
 
   private attach(start: Input<v1.AttachStart>): Attachment {
     // Not waiting: what keeps it from connecting is for the log.
-    this.stream = this.client.attach({...start, credit: this.work.credit}, {waitForReady: false});
-    this.work.stream = this.stream;
-    return new Attachment(this.client, this.stream, this.handlers, this.work, this.logger);
+    const stream = this.client.attach({...start, credit: this.work.credit}, {waitForReady: false});
+    this.work.stream = stream;
+    this.attachment = new Attachment(this.client, stream, this.handlers, this.work, this.logger);
+    return this.attachment;
   }
 
   private async recover(error: BrokerError | undefined, pause: number): Promise<void> {
     const why = error?.message ?? "the broker ended the stream";
     this.logger.warn(`socketbroker: not attached: ${why}; again in ${Math.round(pause)} ms`);
     if (error?.reason === "EVENTS_LOST") {
-      await this.work.event("the handler of lost events", async () => { await this.handlers.eventsLost?.(); });
+      this.work.hook("the handler of lost events", async () => { await this.handlers.eventsLost?.(); });
     }
     // Ends early for a drain.
     await sleep(pause, undefined, {signal: this.draining.signal}).catch(() => undefined);
@@ -219,6 +228,15 @@ export class Service {
     }
     return start;
   }
+}
+
+/**
+ * To try again would end the same way. Once it has started, the start was right:
+ * an INVALID_ARGUMENT is then about something that a handler sent.
+ */
+function isFinal(error: BrokerError, started: boolean): boolean {
+  if (error.code === status.INVALID_ARGUMENT) return !started;
+  return error.code === status.UNAUTHENTICATED || error.code === status.PERMISSION_DENIED;
 }
 
 function inRange(name: string, value: number, most: number): number {

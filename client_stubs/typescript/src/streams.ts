@@ -53,8 +53,6 @@ export class Responses<T> implements AsyncIterableIterator<T> {
       for await (const response of this.call) yield response as T;
     } catch (error) {
       this.failure ??= error as Error;
-    } finally {
-      this.call.cancel();
     }
     if (this.failure && !this.cancelled) throw this.failure;
   }

@@ -8,7 +8,10 @@ export interface Amounts {
   messages: number;
 }
 
-type Task = (controller: AbortController) => Promise<void>;
+/** The lane of events; no connection has this id. */
+const EVENTS = "events";
+
+type Task = (signal: AbortSignal) => Promise<void>;
 
 /**
  * What the handlers of a service have under way, over all its streams: never
@@ -20,7 +23,8 @@ export class Work {
   private readonly running: Amounts = {handshakes: 0, events: 0, messages: 0};
   private readonly controllers = new Set<AbortController>();
   private readonly idlers: Array<() => void> = [];
-  private lastEvent: Promise<void> = Promise.resolve();
+  /** The last of each. */
+  private readonly lanes = new Map<string, Promise<void>>();
 
   constructor(private readonly most: Amounts, private readonly logger: Logger) {}
 
@@ -33,28 +37,26 @@ export class Work {
     };
   }
 
-  /** Starts a task at once, as all of these; never rejects. `what` is for the log. */
-  message(what: string, task: Task): Promise<void> {
-    return this.run(what, task, "messages");
+  /**
+   * Starts a task at once or, when it has a lane, behind those that are in it;
+   * one that is aborted before it begins does not. `what` is for the log.
+   */
+  message(what: string, controller: AbortController, task: Task, lane?: string): void {
+    void this.run(what, lane === undefined ? task : this.behind(lane, task), "messages", controller);
   }
 
-  handshake(what: string, task: Task): Promise<void> {
-    return this.run(what, task, "handshakes");
+  handshake(what: string, task: Task): void {
+    void this.run(what, task, "handshakes");
   }
 
   /** Behind the events before it. */
-  event(what: string, task: Task): Promise<void> {
-    const before = this.lastEvent;
-    this.lastEvent = this.run(what, async (controller) => {
-      await before;
-      await task(controller);
-    }, "events");
-    return this.lastEvent;
+  event(what: string, task: Task): void {
+    void this.run(what, this.behind(EVENTS, task), "events");
   }
 
-  /** Takes no credit. */
-  aside(what: string, task: Task): Promise<void> {
-    return this.run(what, task);
+  /** In the order of the events, and takes no credit. */
+  hook(what: string, task: Task): void {
+    void this.run(what, this.behind(EVENTS, task));
   }
 
   /** When nothing is under way. */
@@ -67,12 +69,30 @@ export class Work {
     for (const controller of this.controllers) controller.abort(reason);
   }
 
-  private async run(what: string, task: Task, kind?: keyof Amounts): Promise<void> {
-    const controller = new AbortController();
+  private behind(lane: string, task: Task): Task {
+    const before = this.lanes.get(lane);
+    let done!: () => void;
+    const last = new Promise<void>((resolve) => { done = resolve; });
+    this.lanes.set(lane, last);
+    return async (signal) => {
+      try {
+        if (before) await before;
+        if (!signal.aborted) await task(signal);
+      } finally {
+        if (this.lanes.get(lane) === last) this.lanes.delete(lane);
+        done();
+      }
+    };
+  }
+
+  /** Never rejects. */
+  private async run(
+    what: string, task: Task, kind?: keyof Amounts, controller = new AbortController(),
+  ): Promise<void> {
     this.controllers.add(controller);
     if (kind) this.running[kind] += 1;
     try {
-      await task(controller);
+      await task(controller.signal);
     } catch (error) {
       // What was told to stop may say so.
       if (!controller.signal.aborted) this.logger.error(`socketbroker: ${what} failed`, error);

@@ -5,7 +5,6 @@
 
 'use strict';
 
-const {once} = require('node:events');
 const {grpc, internal, socketbroker} = require('./package.js');
 
 const {v1} = socketbroker;
@@ -56,7 +55,7 @@ class Session {
     this.call = call;
     this.said = new Queue();
     // Resolves when the client has left.
-    this.left = once(call, 'cancelled');
+    this.left = new Promise((resolve) => call.once('cancelled', resolve));
     call.on('data', (request) => this.said.push(request));
     call.on('error', () => {});
   }
@@ -102,6 +101,8 @@ class FakeBroker {
     // Milliseconds that the newest call had when it came.
     this.timeRemaining = Infinity;
     this.sessions = new Queue();
+    // Called when a client leaves a stream of responses.
+    this.left = () => {};
     this.server = new grpc.Server();
     const streams = {
       attach: (call) => this.attach(call), publish: (call) => this.publish(call),
@@ -190,7 +191,7 @@ class FakeBroker {
   stream(name, call) {
     this.keep(name, call, call.request);
     call.on('error', () => {});
-    call.once('cancelled', () => this.on(name, 'left'));
+    call.once('cancelled', () => this.left());
     for (const answer of this.answers[name] || []) {
       if (answer instanceof Refusal) return call.emit('error', answer.error);
       call.write(codec(name, 'Response').fromPartial(answer));

@@ -14,13 +14,13 @@ digest() { # of all files of these names and folders
 
 cd "$package"
 versions="$(node --version) $(protoc --version)"
-inputs=(.npmrc README.md package.json package-lock.json tsconfig.json scripts)
+inputs=(.npmrc README.md package.json package-lock.json tsconfig.json scripts examples)
 wanted="$versions $(digest .npmrc package.json package-lock.json)"
 built="$wanted $(digest "${inputs[@]}" src/*.ts "$source/protos/socketbroker" "$source/protos/google")"
 if [[ -f "$folder/built" && "$(cat "$folder/built")" == "$built" ]]; then
   exit
 fi
-rm -rf "$folder"/{built,dist,protos,scripts,src}
+rm -rf "$folder"/{built,dist,examples,protos,scripts,src}
 mkdir "$folder/src"
 cp -r "${inputs[@]}" "$folder"
 cp src/*.ts "$folder/src"
