@@ -25,7 +25,7 @@ service.onHandshake(async ({cookies}) => {
   // Two of them: somebody may have planted one.
   if (sessions.length !== 1) return refuse("log in first");
   const [{value}] = sessions;
-  const known = new Map(Object.entries<{account: string; plan: string}>(JSON.parse(await readFile(file, "utf8"))));
+  const known = new Map(Object.entries<{account: string; plan?: string}>(JSON.parse(await readFile(file, "utf8"))));
   const session = known.get(value);
   if (!session) return refuse("log in first");
   return {

@@ -25,7 +25,8 @@ class Consumer {
   compile(folders, module = 'node16', resolution = 'node16') {
     const names = [];
     for (const folder of folders) {
-      for (const name of fs.readdirSync(folder).filter((found) => found.endsWith('.ts'))) {
+      const sources = fs.readdirSync(folder).filter((found) => /\.m?ts$/.test(found));
+      for (const name of sources) {
         fs.copyFileSync(path.join(folder, name), path.join(this.folder, name));
         names.push(name);
       }

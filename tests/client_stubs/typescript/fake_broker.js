@@ -6,6 +6,7 @@
 'use strict';
 
 const {grpc, internal, socketbroker} = require('./package.js');
+const {Queue} = require('./queue.js');
 
 const {v1} = socketbroker;
 const {BadRequest, ErrorInfo} = internal('generated/google/rpc/error_details.js');
@@ -27,25 +28,6 @@ class Refusal extends Error {
     const metadata = new grpc.Metadata();
     metadata.set('grpc-status-details-bin', bytes || Buffer.from(Status.encode(this.status).finish()));
     this.error = {code, details: message, metadata};
-  }
-}
-
-// Things that come one by one, for whoever waits for them.
-class Queue {
-  constructor() {
-    this.waiting = [];
-    this.kept = [];
-  }
-
-  push(value) {
-    const waiter = this.waiting.shift();
-    if (waiter) waiter(value);
-    else this.kept.push(value);
-  }
-
-  next() {
-    return this.kept.length > 0 ? Promise.resolve(this.kept.shift())
-      : new Promise((resolve) => this.waiting.push(resolve));
   }
 }
 
@@ -212,4 +194,4 @@ function plain(key, value) {
   return typeof value === 'bigint' ? value.toString() : value;
 }
 
-module.exports = {codec, FakeBroker, METHODS, Queue, Refusal};
+module.exports = {codec, FakeBroker, METHODS, Refusal};

@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const {execFileSync} = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const {test} = require('node:test');
 const {Consumer} = require('./consumer.js');
@@ -35,8 +36,26 @@ test('ES modules can import it', options, (t) => {
   assert.equal(said, 'function function function\n');
 });
 
-for (const [module, resolution] of [['node16', 'node16'], ['commonjs', 'node10']]) {
-  test(`its types are right with the resolution ${resolution}, and its examples`, options, (t) => {
-    new Consumer(t).compile([__dirname, path.join(FOLDER, 'examples')], module, resolution);
-  });
-}
+// What the README takes for granted.
+const PRELUDE = `
+declare const sessions: {
+  lookUp(cookie: string): Promise<{account: string; hash: string}>;
+  find(cookies: {name: string; value: string}[]): Promise<{account: string; hash: string} | undefined>;
+};
+declare const [cookie, hash, connectionId]: string[];
+declare const requests: Iterable<{}>;
+`;
+
+test('its types are right, and its examples and those of the README', options, (t) => {
+  const readme = fs.readFileSync(path.join(FOLDER, 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  assert.equal(blocks.length, 4);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'readme-'));
+  t.after(() => fs.rmSync(folder, {recursive: true}));
+  fs.writeFileSync(path.join(folder, 'readme.mts'), blocks.join('\n') + PRELUDE);
+  new Consumer(t).compile([__dirname, path.join(FOLDER, 'examples'), folder]);
+});
+
+test('its types are right with the older resolution of modules', options, (t) => {
+  new Consumer(t).compile([__dirname], 'commonjs', 'node10');
+});

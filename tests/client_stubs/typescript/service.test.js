@@ -4,8 +4,9 @@
 
 const assert = require('node:assert/strict');
 const {test} = require('node:test');
-const {Queue, Refusal} = require('./fake_broker.js');
+const {Refusal} = require('./fake_broker.js');
 const {grpc, internal, socketbroker} = require('./package.js');
+const {Queue} = require('./queue.js');
 const {attach, json, start} = require('./serving.js');
 
 const {JsonRpcError, refuse, Service} = socketbroker;

@@ -4,8 +4,9 @@
 
 const assert = require('node:assert/strict');
 const {test} = require('node:test');
-const {FakeBroker, Queue, Refusal} = require('./fake_broker.js');
+const {FakeBroker, Refusal} = require('./fake_broker.js');
 const {grpc} = require('./package.js');
+const {Queue} = require('./queue.js');
 const {attach, json, start} = require('./serving.js');
 
 const options = {timeout: 30000};

@@ -37,8 +37,8 @@ function makeClient(address) {
 }
 
 class Broker {
-  // Starts a broker that ends with the test `t`, and must end well. `config` is
-  // what its configuration file says.
+  // Starts a broker that ends with the test `t` or by `stop`, and must end well.
+  // `config` is what its configuration file says.
   static async start(t, {config} = {}) {
     const arguments_ = ['--websocket-port', '0', '--control-port', '0', '--admin-port', '0'];
     if (config) {
@@ -51,14 +51,17 @@ class Broker {
     const process_ = spawn(BINARY, arguments_, {stdio: ['ignore', 'ignore', 'pipe']});
     const exited = once(process_, 'exit');
     const broker = new Broker();
-    t.after(async () => {
+    broker.stop = async () => {
       for (const socket of broker.sockets) socket.terminate();
-      if (broker.client) broker.client.close();
       process_.kill('SIGTERM');
       const timer = setTimeout(() => process_.kill('SIGKILL'), 15000);
       const [code] = await exited;
       clearTimeout(timer);
       if (code !== 0) throw new Error(`exit code ${code}`);
+    };
+    t.after(() => {
+      if (broker.client) broker.client.close();
+      return broker.stop();
     });
     const started = await new Promise((resolve, reject) => {
       readline.createInterface({input: process_.stderr}).on('line', (line) => {

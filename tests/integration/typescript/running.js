@@ -30,4 +30,17 @@ async function onlyConnection(client) {
   return connection;
 }
 
-module.exports = {clientOf, connect, onlyConnection, start};
+let lastId = 0;
+
+// Sends a request and returns its reply; what comes before it goes to `before`.
+async function ask(socket, method, params, before = []) {
+  const id = ++lastId;
+  socket.send(JSON.stringify({jsonrpc: '2.0', id, method, params}));
+  for (;;) {
+    const message = JSON.parse(await socket.receive());
+    if (message.id === id) return message;
+    before.push(message);
+  }
+}
+
+module.exports = {ask, clientOf, connect, onlyConnection, start};

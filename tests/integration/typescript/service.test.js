@@ -4,9 +4,14 @@
 
 const assert = require('node:assert/strict');
 const {once} = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const {test} = require('node:test');
+const {Queue} = require('../../client_stubs/typescript/queue.js');
 const {grpc, socketbroker} = require('../../client_stubs/typescript/package.js');
-const {clientOf, connect, start} = require('./running.js');
+const {Broker} = require('../node/broker.js');
+const {ask, clientOf, connect, start} = require('./running.js');
 
 const {JsonRpcError, refuse, Service} = socketbroker;
 const options = {timeout: 60000};
@@ -21,18 +26,6 @@ async function attach(t, service) {
     await ended.catch(() => {});
   });
   await Promise.race([started, ended]);
-}
-
-// Sends a request and returns its reply; what comes before it goes to `before`.
-let lastId = 0;
-async function ask(socket, method, params, before = []) {
-  const id = ++lastId;
-  socket.send(JSON.stringify({jsonrpc: '2.0', id, method, params}));
-  for (;;) {
-    const message = JSON.parse(await socket.receive());
-    if (message.id === id) return message;
-    before.push(message);
-  }
 }
 
 test('requests are answered', options, async (t) => {
@@ -134,24 +127,55 @@ test('raw messages', options, async (t) => {
   assert.deepEqual([...await socket.receive()], [255, 1, 0]);
 });
 
-test('a client that leaves aborts its requests', options, async (t) => {
-  const {broker, client} = await start(t);
+test('a request is cancelled by its client, by its leaving, and by time', options, async (t) => {
+  const {broker, client} = await start(t, {config: {endpoints: [{path: '/ws', request_timeout: '0.2s'}, {path: '/long'}]}});
+  const asked = new Queue();
   const service = new Service(client, {logger: quiet});
-  const asked = new Promise((resolve) => {
-    service.on('wait', (params, {signal}) => new Promise((done) => {
-      signal.addEventListener('abort', () => done());
-      resolve(signal);
-    }));
-  });
+  service.on('wait', (params, {signal}) => new Promise((done) => {
+    signal.addEventListener('abort', () => done('late'));
+    asked.push(signal);
+  }));
+  await attach(t, service);
+  const wait = async (socket) => {
+    socket.send('{"jsonrpc":"2.0","id":1,"method":"wait"}');
+    const signal = await asked.next();
+    assert.ok(!signal.aborted);
+    return signal;
+  };
+
+  const hasty = await connect(broker, client, {accountId: 'a1'});
+  const timedOut = await wait(hasty);
+  assert.equal(JSON.parse(await hasty.receive()).error.code, -32001);
+  const socket = await connect(broker, client, {accountId: 'a1'}, {path: '/long'});
+  const cancelled = await wait(socket);
+  socket.send('{"jsonrpc":"2.0","method":"cancel","params":{"request_id":1}}');
+  assert.equal(JSON.parse(await socket.receive()).error.code, -32800);
+  const gone = await wait(socket);
+  socket.close();
+  for (const [signal, cause] of [[timedOut, /CAUSE_TIMEOUT/], [cancelled, /CAUSE_CLIENT/], [gone, /CAUSE_CONNECTION_CLOSED/]]) {
+    if (!signal.aborted) await once(signal, 'abort');
+    assert.match(signal.reason.message, cause);
+  }
+});
+
+test('what no client may get is the fault of one handler', options, async (t) => {
+  const {broker, client} = await start(t, {config: {endpoints: [{path: '/ws', max_message_bytes: 1000}]}});
+  const errors = [];
+  const service = new Service(client, {logger: {...quiet, error: (message, error) => errors.push(error.message)}});
+  service.on('long', () => 'x'.repeat(2000));
+  service.on('tell', (params, {notify}) => notify(...params));
+  service.on('echo', (params) => [params]);
   await attach(t, service);
   const socket = await connect(broker, client, {accountId: 'a1'});
-  socket.send('{"jsonrpc":"2.0","id":1,"method":"wait"}');
-  const signal = await asked;
-  assert.ok(!signal.aborted);
-  const aborted = once(signal, 'abort');
-  socket.close();
-  await aborted;
-  assert.match(signal.reason.message, /CAUSE_CONNECTION_CLOSED/);
+  assert.equal((await ask(socket, 'long')).error.code, -32603);
+  assert.equal((await ask(socket, 'tell', ['rpc.x'])).error.code, -32603);
+  // The deepest that the broker takes from a client is one less than what is echoed.
+  const deep = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
+  assert.deepEqual((await ask(socket, 'echo', deep(30))).result, deep(31));
+  assert.equal((await ask(socket, 'echo', deep(31))).error.code, -32603);
+  assert.equal(errors.length, 2);
+  // The stream has lived on.
+  assert.deepEqual((await ask(socket, 'echo', [1])).result, [[1]]);
 });
 
 test('a drain answers what it was given, and leaves the rest to others', options, async (t) => {
@@ -176,6 +200,25 @@ test('a drain answers what it was given, and leaves the rest to others', options
   release();
   assert.equal((await first).result, 'first');
   await drained;
+});
+
+test('attaches again when the broker is started again', options, async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'again-'));
+  t.after(() => fs.rmSync(folder, {recursive: true}));
+  // A port of its own would be another one; the socket is at the same place again.
+  const socketPath = path.join(folder, 'control.sock');
+  const config = {control: {unix_socket: socketPath}};
+  const first = await Broker.start(t, {config});
+  const client = clientOf(t, {control: `unix:${socketPath}`});
+  const attached = new Queue();
+  const service = new Service(client, {logger: quiet}).on('who', (params, {identity}) => identity.accountId);
+  await attach(t, service);
+  service.onStarted(() => attached.push());
+  await first.stop();
+  const second = await Broker.start(t, {config});
+  await attached.next();
+  const socket = await connect(second, client, {accountId: 'a1'});
+  assert.equal((await ask(socket, 'who')).result, 'a1');
 });
 
 test('ends when the broker will not have it', options, async (t) => {
