@@ -163,7 +163,9 @@ export class Attachment {
     let reply: Input<v1.Reply>;
     let fault: unknown;
     try {
-      reply = {resultJson: toJson(await invoke(), RESULT_LEVELS)};
+      const result = await invoke();
+      if (result instanceof JsonRpcError) throw result;
+      reply = {resultJson: toJson(result, RESULT_LEVELS)};
     } catch (error) {
       [reply, fault] = failed(error);
     }
@@ -179,7 +181,9 @@ function dropJsonRpcError(error: unknown): void {
 
 /** What the client hears of an error, and what the log does. */
 function failed(error: unknown): [Input<v1.Reply>, unknown] {
-  if (!(error instanceof JsonRpcError)) return [errorReply(internalError()), error ?? new Error("undefined was thrown")];
+  if (!(error instanceof JsonRpcError)) {
+    return [errorReply(internalError()), error ?? new Error(`${error} was thrown`)];
+  }
   try {
     return [errorReply(error), undefined];
   } catch (unwritable) {

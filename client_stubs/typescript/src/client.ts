@@ -3,8 +3,8 @@
 // binding safe against a revocation that comes meanwhile.
 
 import {
-  CallOptions as GrpcCallOptions, ChannelCredentials, ChannelOptions, Client as GrpcClient, ClientUnaryCall, credentials,
-  Metadata, status,
+  CallOptions as GrpcCallOptions, ChannelCredentials, ChannelOptions, Client as GrpcClient, ClientUnaryCall,
+  credentials, Metadata, status,
 } from "@grpc/grpc-js";
 import {BrokerError, fromServiceError} from "./error";
 import {Input} from "./input";
@@ -33,7 +33,10 @@ export interface ClientOptions {
    * connect has failed. Default: true.
    */
   waitForReady?: boolean;
-  /** How to connect, such as `tlsFromFiles()`. Default: in plain text, which is for the loopback interface and Unix-domain sockets. */
+  /**
+   * How to connect, such as `tlsFromFiles()`. Default: in plain text, which is
+   * for the loopback interface and Unix-domain sockets.
+   */
   credentials?: ChannelCredentials;
   /** Sent with every call; without TLS in plain text. */
   apiKey?: string;
@@ -118,7 +121,9 @@ export class Client {
   }
 
   /** AddConnection under the rule of `createTicketVerified`. */
-  addConnectionVerified(request: ConnectionFor, verify: Verify, options?: CallOptions): Promise<v1.AddConnectionResponse> {
+  addConnectionVerified(
+    request: ConnectionFor, verify: Verify, options?: CallOptions,
+  ): Promise<v1.AddConnectionResponse> {
     return this.verified((added) => this.addConnection({...request, ...added}, options), verify, options);
   }
 
@@ -126,11 +131,15 @@ export class Client {
     return this.call(RPC.addConnection, v1.AddConnectionRequest, request, options);
   }
 
-  admitConnection(request: Input<v1.AdmitConnectionRequest>, options?: CallOptions): Promise<v1.AdmitConnectionResponse> {
+  admitConnection(
+    request: Input<v1.AdmitConnectionRequest>, options?: CallOptions,
+  ): Promise<v1.AdmitConnectionResponse> {
     return this.call(RPC.admitConnection, v1.AdmitConnectionRequest, request, options);
   }
 
-  updateConnection(request: Input<v1.UpdateConnectionRequest>, options?: CallOptions): Promise<v1.UpdateConnectionResponse> {
+  updateConnection(
+    request: Input<v1.UpdateConnectionRequest>, options?: CallOptions,
+  ): Promise<v1.UpdateConnectionResponse> {
     return this.call(RPC.updateConnection, v1.UpdateConnectionRequest, request, options);
   }
 
@@ -140,7 +149,9 @@ export class Client {
     return this.call(RPC.updateConnectionsFiltered, v1.UpdateConnectionsFilteredRequest, request, options);
   }
 
-  removeConnection(request: Input<v1.RemoveConnectionRequest>, options?: CallOptions): Promise<v1.RemoveConnectionResponse> {
+  removeConnection(
+    request: Input<v1.RemoveConnectionRequest>, options?: CallOptions,
+  ): Promise<v1.RemoveConnectionResponse> {
     return this.call(RPC.removeConnection, v1.RemoveConnectionRequest, request, options);
   }
 
@@ -172,7 +183,9 @@ export class Client {
     return this.call(RPC.closeSocketsFiltered, v1.CloseSocketsFilteredRequest, request, options);
   }
 
-  listRevocations(request: Input<v1.ListRevocationsRequest> = {}, options?: CallOptions): Promise<v1.ListRevocationsResponse> {
+  listRevocations(
+    request: Input<v1.ListRevocationsRequest> = {}, options?: CallOptions,
+  ): Promise<v1.ListRevocationsResponse> {
     return this.call(RPC.listRevocations, v1.ListRevocationsRequest, request, options);
   }
 
@@ -184,7 +197,9 @@ export class Client {
     return this.call(RPC.send, v1.SendRequest, request, options);
   }
 
-  sendToConnection(request: Input<v1.SendToConnectionRequest>, options?: CallOptions): Promise<v1.SendToConnectionResponse> {
+  sendToConnection(
+    request: Input<v1.SendToConnectionRequest>, options?: CallOptions,
+  ): Promise<v1.SendToConnectionResponse> {
     return this.call(RPC.sendToConnection, v1.SendToConnectionRequest, request, options);
   }
 
@@ -192,7 +207,9 @@ export class Client {
     return this.call(RPC.sendToAccount, v1.SendToAccountRequest, request, options);
   }
 
-  broadcastFiltered(request: Input<v1.BroadcastFilteredRequest>, options?: CallOptions): Promise<v1.BroadcastFilteredResponse> {
+  broadcastFiltered(
+    request: Input<v1.BroadcastFilteredRequest>, options?: CallOptions,
+  ): Promise<v1.BroadcastFilteredResponse> {
     return this.call(RPC.broadcastFiltered, v1.BroadcastFilteredRequest, request, options);
   }
 
@@ -216,7 +233,9 @@ export class Client {
    * has `timeout` of the request for it; the default deadline of the call is
    * that and 5 s.
    */
-  requestConnection(request: Input<v1.RequestConnectionRequest>, options?: CallOptions): Promise<v1.RequestConnectionResponse> {
+  requestConnection(
+    request: Input<v1.RequestConnectionRequest>, options?: CallOptions,
+  ): Promise<v1.RequestConnectionResponse> {
     const deadline = options?.deadline ?? replyTime(request.timeout);
     return this.call(RPC.requestConnection, v1.RequestConnectionRequest, request, {...options, deadline});
   }
@@ -232,11 +251,15 @@ export class Client {
     return this.call(RPC.getConnection, v1.GetConnectionRequest, request, options);
   }
 
-  listConnections(request: Input<v1.ListConnectionsRequest> = {}, options?: CallOptions): Promise<v1.ListConnectionsResponse> {
+  listConnections(
+    request: Input<v1.ListConnectionsRequest> = {}, options?: CallOptions,
+  ): Promise<v1.ListConnectionsResponse> {
     return this.call(RPC.listConnections, v1.ListConnectionsRequest, request, options);
   }
 
-  countConnections(request: Input<v1.CountConnectionsRequest> = {}, options?: CallOptions): Promise<v1.CountConnectionsResponse> {
+  countConnections(
+    request: Input<v1.CountConnectionsRequest> = {}, options?: CallOptions,
+  ): Promise<v1.CountConnectionsResponse> {
     return this.call(RPC.countConnections, v1.CountConnectionsRequest, request, options);
   }
 
@@ -247,7 +270,9 @@ export class Client {
     return this.watch(RPC.watchConnections, v1.WatchConnectionsRequest, request, options);
   }
 
-  getBrokerInfo(request: Input<v1.GetBrokerInfoRequest> = {}, options?: CallOptions): Promise<v1.GetBrokerInfoResponse> {
+  getBrokerInfo(
+    request: Input<v1.GetBrokerInfoRequest> = {}, options?: CallOptions,
+  ): Promise<v1.GetBrokerInfoResponse> {
     return this.call(RPC.getBrokerInfo, v1.GetBrokerInfoRequest, request, options);
   }
 
@@ -338,7 +363,8 @@ function cancelledBy<Call extends ClientUnaryCall>(options: CallOptions | undefi
 }
 
 async function feed(
-  requests: AsyncIterable<Input<v1.PublishRequest>> | Iterable<Input<v1.PublishRequest>>, writer: Writer<v1.PublishRequest>,
+  requests: AsyncIterable<Input<v1.PublishRequest>> | Iterable<Input<v1.PublishRequest>>,
+  writer: Writer<v1.PublishRequest>,
 ): Promise<void> {
   for await (const request of requests) {
     await writer.write(v1.PublishRequest.fromPartial(request));

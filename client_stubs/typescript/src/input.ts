@@ -13,7 +13,7 @@ export type Input<T> = T extends Whole ? T
 /** A Duration of so many milliseconds; parts of them are kept to the nanosecond. */
 export function duration(milliseconds: number): Duration {
   const nanos = Math.round(milliseconds * 1e6);
-  if (!Number.isFinite(nanos)) throw new RangeError(`a duration is a finite number of milliseconds, not ${milliseconds}`);
+  if (!Number.isFinite(nanos)) throw new RangeError(`${milliseconds} is no number of milliseconds`);
   const seconds = Math.trunc(nanos / 1e9);
   return {seconds: BigInt(seconds), nanos: nanos - seconds * 1e9};
 }

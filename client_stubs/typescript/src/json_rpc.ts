@@ -64,7 +64,9 @@ function depthOf(json: string): number {
 export function checkMethod(method: string): void {
   const bytes = Buffer.byteLength(method);
   if (bytes < 1 || bytes > METHOD_BYTES) throw new RangeError(`a method has 1 to ${METHOD_BYTES} bytes, not ${bytes}`);
-  if (method.startsWith("rpc.")) throw new RangeError(`${method}: names that begin with "rpc." are reserved by JSON-RPC 2.0`);
+  if (method.startsWith("rpc.")) {
+    throw new RangeError(`the method ${method}: names that begin with "rpc." are reserved by JSON-RPC 2.0`);
+  }
 }
 
 /** The JSON of `bytes`; undefined when there are none. @internal */

@@ -57,6 +57,10 @@ export class Service {
   private end!: () => void;
 
   constructor(private readonly client: Client, private readonly options: ServiceOptions = {}) {
+    const sticky = options.sticky ?? "none";
+    if (!Object.hasOwn(STICKY, sticky)) {
+      throw new RangeError(`sticky is ${sticky}; ${Object.keys(STICKY).join(", ")} are allowed`);
+    }
     this.logger = options.logger ?? console;
     this.work = new Work({
       messages: inRange("concurrency", options.concurrency ?? 64, 100_000),
@@ -69,17 +73,16 @@ export class Service {
   /**
    * Takes requests and notifications of clients. Of several patterns that match
    * a method the most specific has it. What the handler returns is the result,
-   * undefined as null; a JsonRpcError that it throws is the client's error. Of
-   * anything else that it throws the client hears "Internal error", and the log
-   * the rest.
+   * undefined as null; a JsonRpcError that it throws or returns is the client's
+   * error. Of anything else that it throws the client hears "Internal error", and
+   * the log the rest.
    * Messages of one connection may be handled at the same time, unless its
    * endpoint has `message_order` STRICT.
    * @param pattern `orders.create`, all names with a prefix as `orders.*`, or `*`.
    * @param handler gets the params as JSON.parse reads them, undefined when there are none.
    */
   on<Params = unknown>(pattern: string, handler: (params: Params, context: MethodContext) => unknown): this {
-    this.handlers.methods.add(pattern, handler);
-    return this;
+    return this.set(() => this.handlers.methods.add(pattern, handler));
   }
 
   /**
@@ -87,8 +90,7 @@ export class Service {
    * as bytes. Those of one connection are handled one after another.
    */
   onMessage(handler: RawHandler): this {
-    this.handlers.raw = handler;
-    return this;
+    return this.set(() => { this.handlers.raw = handler; });
   }
 
   /**
@@ -98,26 +100,22 @@ export class Service {
    * handler that throws leaves the client to another service.
    */
   onHandshake(handler: HandshakeHandler): this {
-    this.handlers.handshake = handler;
-    return this;
+    return this.set(() => { this.handlers.handshake = handler; });
   }
 
   /** A connection is admitted. Handlers of events run one at a time, in the order of the events. */
   onAdmitted(handler: (connection: v1.Connection) => unknown): this {
-    this.handlers.admitted = handler;
-    return this;
+    return this.set(() => { this.handlers.admitted = handler; });
   }
 
   /** The identity of an admitted connection has changed. */
   onUpdated(handler: (connection: v1.Connection) => unknown): this {
-    this.handlers.updated = handler;
-    return this;
+    return this.set(() => { this.handlers.updated = handler; });
   }
 
   /** A connection is closing. */
   onClosed(handler: (event: v1.ConnectionClosed) => unknown): this {
-    this.handlers.closed = handler;
-    return this;
+    return this.set(() => { this.handlers.closed = handler; });
   }
 
   /**
@@ -125,14 +123,12 @@ export class Service {
    * Between two attachments nothing is told.
    */
   onStarted(handler: (started: v1.AttachStarted) => unknown): this {
-    this.handlers.started = handler;
-    return this;
+    return this.set(() => { this.handlers.started = handler; });
   }
 
   /** Events were lost, since their handlers are too slow. It attaches again at once, and says so by `onStarted`. */
   onEventsLost(handler: () => unknown): this {
-    this.handlers.eventsLost = handler;
-    return this;
+    return this.set(() => { this.handlers.eventsLost = handler; });
   }
 
   /**
@@ -182,6 +178,12 @@ export class Service {
     const timer = limit === undefined ? undefined : setTimeout(() => this.cut(), limit);
     await this.ended;
     clearTimeout(timer);
+  }
+
+  private set(change: () => void): this {
+    if (this.running) throw new Error("a Service takes its handlers before it runs");
+    change();
+    return this;
   }
 
   private cut(): void {

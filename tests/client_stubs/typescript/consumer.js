@@ -17,7 +17,9 @@ class Consumer {
     const modules = path.join(this.folder, 'node_modules');
     fs.mkdirSync(path.join(modules, '@socket-broker'), {recursive: true});
     fs.symlinkSync(FOLDER, path.join(modules, '@socket-broker', 'client'));
-    for (const name of ['@grpc', '@types']) fs.symlinkSync(path.join(FOLDER, 'node_modules', name), path.join(modules, name));
+    for (const name of ['@grpc', '@types']) {
+      fs.symlinkSync(path.join(FOLDER, 'node_modules', name), path.join(modules, name));
+    }
   }
 
   // Compiles all TypeScript of these folders into this one; throws what the

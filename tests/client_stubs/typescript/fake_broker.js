@@ -59,7 +59,8 @@ class Session {
   // A client's JSON-RPC request or notification.
   ask(messageId, method, params, {notification = false, ...fields} = {}) {
     const paramsJson = params === undefined ? undefined : Buffer.from(JSON.stringify(params));
-    this.tell({clientMessage: {messageId, [notification ? 'notification' : 'request']: {method, paramsJson}, ...fields}});
+    const kind = notification ? 'notification' : 'request';
+    this.tell({clientMessage: {messageId, [kind]: {method, paramsJson}, ...fields}});
   }
 
   end(refusal) {

@@ -37,15 +37,19 @@ test('refuses options that are out of range, and nothing to do', options, async 
   const {client, service} = await start(t);
   assert.throws(() => new Service(client, {concurrency: 0}), /concurrency is 0; 1 to 100000 are allowed/);
   assert.throws(() => new Service(client, {handshakeConcurrency: 1.5}), /handshakeConcurrency is 1.5/);
+  assert.throws(() => new Service(client, {sticky: 'session'}), /sticky is session; none, connection, account are allowed/);
   await assert.rejects(service.run(), /without handlers/);
   await assert.rejects(service.run(), /once/);
+  assert.throws(() => service.on('m', () => 1), /before it runs/);
+  assert.throws(() => service.onClosed(() => {}), /before it runs/);
   const both = new Service(client).on('*', () => 1).onMessage(() => 1);
   await assert.rejects(both.run(), /not both/);
 });
 
 test('says how it wants to be attached', options, async (t) => {
   const {broker, service} = await start(t, {
-    namespace: 'shop', concurrency: 3, handshakeConcurrency: 2, sticky: 'account', idempotent: true, filter: 'f', eventsFilter: 'e',
+    namespace: 'shop', concurrency: 3, handshakeConcurrency: 2, sticky: 'account', idempotent: true,
+    filter: 'f', eventsFilter: 'e',
   });
   service.on('orders.*', () => 1).on('ping', () => 1).onHandshake(() => refuse()).onClosed(() => {});
   const {session: {start: said}} = await attach(t, broker, service);
@@ -60,7 +64,8 @@ test('says no more than it wants', options, async (t) => {
   const {broker, service} = await start(t);
   service.onAdmitted(() => {});
   const {session: {start: said}} = await attach(t, broker, service);
-  assert.deepEqual([said.namespace, said.handshakes, said.messages, said.matchAll], [undefined, false, undefined, true]);
+  assert.deepEqual([said.namespace, said.handshakes, said.messages, said.matchAll],
+    [undefined, false, undefined, true]);
 });
 
 test('answers requests, and gives credit back', options, async (t) => {
@@ -95,7 +100,7 @@ test('errors reach the client as they are meant to', options, async (t) => {
   const {broker, logger, service} = await start(t);
   service.on('*', (params) => {
     if (params === undefined) throw new JsonRpcError(-32000, 'out of stock', {sku: 'x'});
-    if (params[0] === 'bare') throw new JsonRpcError(7, 'bare');
+    if (params[0] === 'bare') return Promise.resolve(new JsonRpcError(7, 'bare'));
     if (params[0] === 'bigint') return 1n;
     if (params[0] === 'function') return () => {};
     if (params[0] === 'data') throw new JsonRpcError(7, 'data', {a: 1n});
@@ -108,7 +113,8 @@ test('errors reach the client as they are meant to', options, async (t) => {
   };
   const error = await ask();
   assert.deepEqual([error.code, error.message, json(error.dataJson)], [-32000n, 'out of stock', {sku: 'x'}]);
-  assert.deepEqual((await ask(['bare'])).dataJson, undefined);
+  const bare = await ask(['bare']);
+  assert.deepEqual([bare.code, bare.message, bare.dataJson], [7n, 'bare', undefined]);
   assert.deepEqual(logger.lines.filter((line) => line.startsWith('error')), []);
   for (const what of ['secret', 'bigint', 'function', 'data']) {
     const internalError = await ask([what]);
@@ -174,9 +180,11 @@ test('what the broker would not take is the fault of one handler', options, asyn
   service.on('deep', async ([levels], {notify}) => notify('m', nested(levels)));
   const {session} = await attach(t, broker, service);
   for (const [method, params, fault] of [
-    ['result', [31]], ['result', [32], /32 levels deep, 31 are allowed/], ['data', [30]], ['data', [31], /30 are allowed/],
+    ['result', [31]], ['result', [32], /32 levels deep, 31 are allowed/],
+    ['data', [30]], ['data', [31], /30 are allowed/],
     ['notify', ['m', {}]], ['notify', ['', {}], /1 to 256 bytes, not 0/], ['notify', ['x'.repeat(257)], /not 257/],
-    ['notify', ['rpc.x'], /reserved/], ['notify', ['m', 7], /object or an array/], ['notify', ['m', null], /object or an array/],
+    ['notify', ['rpc.x'], /reserved/],
+    ['notify', ['m', 7], /object or an array/], ['notify', ['m', null], /object or an array/],
     ['deep', [31]], ['deep', [32], /31 are allowed/],
   ]) {
     logger.lines = [];
@@ -288,7 +296,8 @@ test('handshakes are admitted or refused', options, async (t) => {
     return {accountId: query, tokenHash: connectionId};
   });
   const {session} = await attach(t, broker, service);
-  const offer = (offerId, query) => session.tell({handshakeOffer: {offerId, connectionId: `c${offerId}`, handshake: {query, epoch: 5n}}});
+  const offer = (offerId, query) => session.tell(
+    {handshakeOffer: {offerId, connectionId: `c${offerId}`, handshake: {query, epoch: 5n}}});
 
   offer(1n, 'bad');
   assert.deepEqual(await session.next('refuseHandshake'), {offerId: 1n, reason: 'log in first'});
@@ -300,7 +309,8 @@ test('handshakes are admitted or refused', options, async (t) => {
     ['c2', 'a1', 'c2', undefined]);
 
   for (const [query, code, reason] of [
-    ['a2', grpc.status.FAILED_PRECONDITION, 'CREDENTIAL_REVOKED'], ['a3', grpc.status.FAILED_PRECONDITION, 'ALREADY_BOUND'],
+    ['a2', grpc.status.FAILED_PRECONDITION, 'CREDENTIAL_REVOKED'],
+    ['a3', grpc.status.FAILED_PRECONDITION, 'ALREADY_BOUND'],
     ['a4', grpc.status.INVALID_ARGUMENT, ''], ['none'], ['throws']]) {
     broker.on('addConnection', code && new Refusal(code, 'no', reason));
     offer(3n, query);

@@ -27,7 +27,8 @@ test('attaches again when the stream is lost', options, async (t) => {
   service.on('m', () => 'again').onStarted(({epoch}) => started.push(epoch));
   let {session} = await attach(t, broker, service);
   assert.equal(await started.next(), 7n);
-  const ends = [new Refusal(grpc.status.UNAVAILABLE, 'shutting down'), undefined, new Refusal(grpc.status.INTERNAL, 'fault')];
+  const {INTERNAL, UNAVAILABLE} = grpc.status;
+  const ends = [new Refusal(UNAVAILABLE, 'shutting down'), undefined, new Refusal(INTERNAL, 'fault')];
   for (const end of ends) {
     session.end(end);
     session = await broker.attached();

@@ -26,7 +26,9 @@ async function all(responses) {
 
 const removal = (...ids) => ({items: ids.map((connectionId) => ({removeConnection: {connectionId}}))});
 const refuseAll = ({items}) => ({
-  results: items.map((item) => ({error: new Refusal(NOT_FOUND, 'gone', `GONE ${item.removeConnection.connectionId}`).status})),
+  results: items.map(({removeConnection: {connectionId}}) => ({
+    error: new Refusal(NOT_FOUND, 'gone', `GONE ${connectionId}`).status,
+  })),
 });
 
 test('watch reads in order and tells why it ended', options, async (t) => {

@@ -84,7 +84,9 @@ test('publish', options, async (t) => {
     for (let n = 0; n < count; n++) {
       yield {items: [{send: {message: {notification: {method: 'm', paramsStruct: {n}}}}}]};
     }
-    yield {items: [{sendToConnection: {connectionId: 'none', message: {text: '{}'}}}, {closeSocketsForAccount: {accountId: 'a2'}}]};
+    yield {items: [
+      {sendToConnection: {connectionId: 'none', message: {text: '{}'}}}, {closeSocketsForAccount: {accountId: 'a2'}},
+    ]};
   }
   const results = [];
   for await (const response of client.publish(requests())) results.push(...response.results);
@@ -169,8 +171,8 @@ test('asks a client, and many', options, async (t) => {
 
 function makeCertificate(folder, name) {
   const [certificate, privateKey] = ['pem', 'key'].map((suffix) => path.join(folder, `${name}.${suffix}`));
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1',
-    '-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name},IP:127.0.0.1`, '-keyout', privateKey,
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+    '-days', '1', '-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name},IP:127.0.0.1`, '-keyout', privateKey,
     '-out', certificate], {stdio: 'ignore'});
   return {certificate, privateKey};
 }

@@ -17,15 +17,18 @@ const {JsonRpcError, refuse, Service} = socketbroker;
 const options = {timeout: 60000};
 const quiet = {info() {}, warn() {}, error() {}};
 
-// Runs the service until the test ends; resolves when it is attached.
+// Runs the service until the test ends. Returns when it is attached, with a Queue
+// of the times that it is again.
 async function attach(t, service) {
-  const started = new Promise((resolve) => service.onStarted(resolve));
+  const attached = new Queue();
+  service.onStarted((started) => attached.push(started));
   const ended = service.run();
   t.after(async () => {
     void service.drain(0);
     await ended.catch(() => {});
   });
-  await Promise.race([started, ended]);
+  await Promise.race([attached.next(), ended]);
+  return attached;
 }
 
 test('requests are answered', options, async (t) => {
@@ -117,7 +120,8 @@ test('raw messages', options, async (t) => {
   const endpoint = {path: '/raw', namespace: 'games', framing: 'RAW', ways: ['TICKET']};
   const {broker, client} = await start(t, {config: {endpoints: [endpoint]}});
   const service = new Service(client, {namespace: 'games', logger: quiet});
-  service.onMessage((data, {send}) => send(typeof data === 'string' ? data.toUpperCase() : Uint8Array.from(data).reverse()));
+  service.onMessage((data, {send}) => send(
+    typeof data === 'string' ? data.toUpperCase() : Uint8Array.from(data).reverse()));
   await attach(t, service);
   const {ticket} = await client.createTicketVerified({namespace: 'games'}, () => ({accountId: 'a1'}));
   const socket = await broker.connect(ticket, {path: '/raw'});
@@ -128,7 +132,8 @@ test('raw messages', options, async (t) => {
 });
 
 test('a request is cancelled by its client, by its leaving, and by time', options, async (t) => {
-  const {broker, client} = await start(t, {config: {endpoints: [{path: '/ws', request_timeout: '0.2s'}, {path: '/long'}]}});
+  const endpoints = [{path: '/ws', request_timeout: '0.2s'}, {path: '/long'}];
+  const {broker, client} = await start(t, {config: {endpoints}});
   const asked = new Queue();
   const service = new Service(client, {logger: quiet});
   service.on('wait', (params, {signal}) => new Promise((done) => {
@@ -152,7 +157,8 @@ test('a request is cancelled by its client, by its leaving, and by time', option
   assert.equal(JSON.parse(await socket.receive()).error.code, -32800);
   const gone = await wait(socket);
   socket.close();
-  for (const [signal, cause] of [[timedOut, /CAUSE_TIMEOUT/], [cancelled, /CAUSE_CLIENT/], [gone, /CAUSE_CONNECTION_CLOSED/]]) {
+  const causes = [[timedOut, /CAUSE_TIMEOUT/], [cancelled, /CAUSE_CLIENT/], [gone, /CAUSE_CONNECTION_CLOSED/]];
+  for (const [signal, cause] of causes) {
     if (!signal.aborted) await once(signal, 'abort');
     assert.match(signal.reason.message, cause);
   }
@@ -210,10 +216,8 @@ test('attaches again when the broker is started again', options, async (t) => {
   const config = {control: {unix_socket: socketPath}};
   const first = await Broker.start(t, {config});
   const client = clientOf(t, {control: `unix:${socketPath}`});
-  const attached = new Queue();
   const service = new Service(client, {logger: quiet}).on('who', (params, {identity}) => identity.accountId);
-  await attach(t, service);
-  service.onStarted(() => attached.push());
+  const attached = await attach(t, service);
   await first.stop();
   const second = await Broker.start(t, {config});
   await attached.next();
