@@ -4,6 +4,8 @@
 
 const {spawn} = require('node:child_process');
 const {once} = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const readline = require('node:readline');
 const grpc = require('@grpc/grpc-js');
@@ -35,20 +37,31 @@ function makeClient(address) {
 }
 
 class Broker {
-  // Starts a broker that ends with the test `t`, and must end well.
-  static async start(t) {
-    const process_ = spawn(BINARY, ['--websocket-port', '0', '--control-port', '0', '--admin-port', '0'],
-      {stdio: ['ignore', 'ignore', 'pipe']});
+  // Starts a broker that ends with the test `t` or by `stop`, and must end well.
+  // `config` is what its configuration file says.
+  static async start(t, {config} = {}) {
+    const arguments_ = ['--websocket-port', '0', '--control-port', '0', '--admin-port', '0'];
+    if (config) {
+      const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'broker-'));
+      t.after(() => fs.rmSync(folder, {recursive: true}));
+      const file = path.join(folder, 'broker.yaml');
+      fs.writeFileSync(file, JSON.stringify(config)); // JSON is YAML.
+      arguments_.push('--config', file);
+    }
+    const process_ = spawn(BINARY, arguments_, {stdio: ['ignore', 'ignore', 'pipe']});
     const exited = once(process_, 'exit');
     const broker = new Broker();
-    t.after(async () => {
+    broker.stop = async () => {
       for (const socket of broker.sockets) socket.terminate();
-      if (broker.client) broker.client.close();
       process_.kill('SIGTERM');
       const timer = setTimeout(() => process_.kill('SIGKILL'), 15000);
       const [code] = await exited;
       clearTimeout(timer);
       if (code !== 0) throw new Error(`exit code ${code}`);
+    };
+    t.after(() => {
+      if (broker.client) broker.client.close();
+      return broker.stop();
     });
     const started = await new Promise((resolve, reject) => {
       readline.createInterface({input: process_.stderr}).on('line', (line) => {
@@ -62,7 +75,8 @@ class Broker {
       exited.then(([code]) => reject(new Error(`the broker ended with ${code}`)), reject);
     });
     broker.websocket = started.websocket_address;
-    broker.client = makeClient(started.control_address);
+    broker.control = started.control_address;
+    broker.client = makeClient(broker.control);
     return broker;
   }
 
@@ -76,9 +90,9 @@ class Broker {
   }
 
   // A socket that keeps its messages for `receive`.
-  connect(ticket, options = {}) {
+  connect(ticket, {path = '/ws', ...options} = {}) {
     const protocols = ticket ? ['socketbroker.v1', `ticket.${ticket}`] : [];
-    const socket = new WebSocket(`ws://${this.websocket}/ws`, protocols, options);
+    const socket = new WebSocket(`ws://${this.websocket}${path}`, protocols, options);
     this.sockets.push(socket);
     socket.received = [];
     socket.waiting = [];
