@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/ws/ws_fixture.h"
@@ -141,6 +142,75 @@ TEST_F(TalkTest, EveryRequestIsRepliedToOnce) {
 
 TEST_F(TalkTest, EveryRequestIsRepliedToOnceByWhoeverIsThere) {
   EXPECT_GT(Run(/*idempotent=*/true), 0);
+}
+
+// The promise of section 4: once a revocation is answered, nothing more of what
+// it covers is handed to a service, whatever is on its way.
+TEST_F(TalkTest, NothingIsHandedOnAfterARevocation) {
+  Start(/*shards=*/2);
+  AttachSpec spec;
+  spec.ns = "default";
+  spec.messages.emplace();
+  spec.messages->methods = {"*"};
+  const auto feed = std::make_shared<AttachFeed>(std::move(spec));
+  hub_->Attach(feed, 0);
+  std::atomic<int> revoked{0};  // accounts below it are
+  std::atomic<uint64_t> taken{0};
+  std::atomic<uint64_t> late{0};
+  std::thread service([&] {
+    for (;;) {
+      std::promise<void> ready;
+      feed->NotifyWhenReady([&] { ready.set_value(); });
+      ready.get_future().wait();
+      const int before = revoked;
+      const AttachFeed::Next next = feed->TakeNext();
+      if (next.end) return;
+      if (!next.item || next.item->kind != Kind::kMessage) continue;
+      feed->AddMessageCredit(1);
+      ++taken;
+      int account = 0;
+      EXPECT_TRUE(absl::SimpleAtoi(
+          next.item->message->from->identity->account_id(), &account));
+      late += account < before;
+    }
+  });
+  feed->AddMessageCredit(50);
+  constexpr int kAccounts = 60;
+  for (int account = 0; account < kAccounts; ++account) {
+    WsClient client;
+    UpgradeRequest upgrade;
+    upgrade.protocols = {"socketbroker.v1"};
+    upgrade.ticket = Mint(absl::StrCat(account));
+    ASSERT_EQ(client.Handshake(port(), upgrade).status, 101);
+    // As fast as it can, and on for a while when it has been closed.
+    std::string many;
+    for (int i = 0; i < 50; ++i) {
+      many += WsClient::Encode(WsClient::kText,
+                               R"({"jsonrpc":"2.0","method":"note"})");
+    }
+    std::thread talker([&] {
+      for (int after = 0; after < 20 && client.SendRaw(many);) {
+        after += revoked > account;
+      }
+    });
+    const uint64_t begun = taken;
+    while (taken == begun) std::this_thread::yield();
+    RevokeCommand command;
+    command.target.kind = RevocationTarget::Kind::kAccount;
+    command.target.key = absl::StrCat(account);
+    std::promise<uint64_t> closed;
+    hub_->Revoke(std::move(command),
+                 [&](const auto& result) { closed.set_value(result->closed); });
+    EXPECT_EQ(closed.get_future().get(), 1u);
+    revoked = account + 1;
+    talker.join();
+  }
+  feed->Fail(absl::CancelledError("done"));
+  service.join();
+  feed->Cancel();
+  hub_->Detach(feed);
+  EXPECT_GT(taken, uint64_t{kAccounts});
+  EXPECT_EQ(late, 0u);
 }
 
 }  // namespace
