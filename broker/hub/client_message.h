@@ -72,6 +72,7 @@ class ClientMessage {
   bool Give();
   // By the shard: a request is over. True: a service had been given it.
   bool End();
+  bool given() const { return stage_ == Stage::kGiven; }
   bool over() const { return stage_ == Stage::kOver || inflow->closed(); }
 
  private:

@@ -24,7 +24,9 @@ void Shard::Reply(const AttachFeedPtr& from, const ServiceReply& reply) {
     if (reply.report != 0) from->Report(reply.report, outcome);
   };
   const auto it = requests_.find(reply.message_id);
-  if (it == requests_.end() || it->second.service != from) {
+  // One that it has not been given is not its own yet, whatever it guesses.
+  if (it == requests_.end() || it->second.service != from ||
+      !it->second.message->given()) {
     return report(SendOutcome::kGone);
   }
   const Slot slot = it->second.slot;
@@ -73,8 +75,7 @@ void Shard::RerouteRequests(const AttachFeedPtr& feed) {
     const OpenRequest& open = requests_.at(id);
     const Slot slot = open.slot;
     const ClientMessagePtr old = open.message;
-    old->End();
-    feed->EndRequest(id);
+    if (old->End()) feed->EndRequest(id);
     ForgetRequest(id);
     if (feed->spec().messages->idempotent) {
       auto message = std::make_shared<ClientMessage>();

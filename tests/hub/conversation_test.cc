@@ -156,6 +156,21 @@ TEST_F(ConversationTest, OnlyItsOwnServiceReplies) {
   EXPECT_THAT(Heard(c), ElementsAre(HasSubstr("\"result\":2")));
 }
 
+TEST_F(ConversationTest, AGuessIsNoReply) {
+  const auto feed = Attach(Taking({"*"}), 1);
+  const auto c = Connect(0, "a1");
+  Request(c, "1", "m");
+  Request(c, "2", "m");
+  EXPECT_THAT(Told(feed), SizeIs(1));
+  ReplyTo(feed, last_->id + 0x100, "\"guess\"", /*report=*/7);
+  EXPECT_THAT(Heard(c), IsEmpty());
+  EXPECT_THAT(Told(feed), ElementsAre("report 7 2"));
+  feed->AddMessageCredit(1);
+  EXPECT_THAT(Told(feed), SizeIs(1));
+  Reply(feed, "1");
+  EXPECT_THAT(Heard(c), ElementsAre(HasSubstr(R"("id":2,"result":1)")));
+}
+
 TEST_F(ConversationTest, NobodyServesIt) {
   const auto c = Connect(0, "a1");
   Request(c, "1", "a");
