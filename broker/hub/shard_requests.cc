@@ -72,9 +72,11 @@ void Shard::RerouteRequests(const AttachFeedPtr& feed) {
   }
   std::sort(left.begin(), left.end());  // in their order
   for (const uint64_t id : left) {
-    const OpenRequest& open = requests_.at(id);
-    const Slot slot = open.slot;
-    const ClientMessagePtr old = open.message;
+    const auto open = requests_.find(id);
+    // Telling a slow client of the one before may have closed its connection.
+    if (open == requests_.end()) continue;
+    const Slot slot = open->second.slot;
+    const ClientMessagePtr old = open->second.message;
     if (old->End()) feed->EndRequest(id);
     ForgetRequest(id);
     if (feed->spec().messages->idempotent) {
@@ -155,6 +157,8 @@ void Shard::OnClientCancel(Slot slot, absl::string_view params_json) {
     if (named(requests_.at(id).message)) open.push_back(id);
   }
   for (const uint64_t id : open) {
+    // The one before may have closed the connection, as in RerouteRequests.
+    if (!requests_.contains(id)) return;
     CancelRequest(id, CancelCause::kClient, -32800);
   }
 }

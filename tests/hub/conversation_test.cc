@@ -377,6 +377,30 @@ TEST_F(ConversationTest, WhatWasGivenIsAnErrorOrGoesToAnother) {
   }
 }
 
+TEST_F(ConversationTest, AClientTooSlowToHearOfItIsClosedOnce) {
+  const auto feed = Attach(Taking({"*"}), 10);
+  const auto slow = Connect(0, "a1");
+  const auto other = Connect(0, "a2");
+  for (const char* id : {"1", "2", "3", "4"}) Request(slow, id, "m");
+  Request(other, "1", "m");
+  EXPECT_THAT(Told(feed), SizeIs(5));
+  SocketOf(slow).next_result = SendResult::kTooSlow;
+  Leave(feed);
+  EXPECT_EQ(SocketOf(slow).code, CloseCode::kSlowConsumer);
+  EXPECT_THAT(Heard(other), ElementsAre(HasSubstr("-32001")));
+}
+
+TEST_F(ConversationTest, AClientTooSlowToHearOfItsCancelIsClosedOnce) {
+  const auto feed = Attach(Taking({"*"}), 10);
+  const auto slow = Connect(0, "a1");
+  for (int i = 0; i < 2; ++i) Request(slow, "7", "m");
+  EXPECT_THAT(Told(feed), SizeIs(2));
+  SocketOf(slow).next_result = SendResult::kTooSlow;
+  Notify(slow, "cancel", R"({"request_id":7})");
+  EXPECT_EQ(SocketOf(slow).code, CloseCode::kSlowConsumer);
+  EXPECT_THAT(Told(feed), ElementsAre("cancelled 0", "cancelled 1"));
+}
+
 TEST_F(ConversationTest, WhatNobodyTakesOverIsUnavailable) {
   const auto feed = Attach(Taking({"*"}), 0);
   const auto c = Connect(0, "a1");
