@@ -7,8 +7,8 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,9 +43,9 @@ struct Conversation {
   std::string traceparent;  // of the handshake
   std::shared_ptr<Inflow> inflow;
   StickyServices sticky;
-  std::vector<uint64_t> open;         // ids of its requests with services
-  uint64_t open_bytes = 0;            // of those
-  std::deque<ClientMessagePtr> held;  // behind them, where the order is strict
+  std::vector<uint64_t> open;        // ids of its requests with services
+  uint64_t open_bytes = 0;           // of those
+  std::list<ClientMessagePtr> held;  // behind them, where the order is strict
   // By the number of the id.
   absl::flat_hash_map<uint64_t, std::unique_ptr<Question>> questions;
 };
