@@ -45,7 +45,7 @@ class Stream final
     if (!ok) return OnHalfClose(feed);
     const absl::Status status = Hear(feed);
     if (!status.ok()) return feed->Fail(status);
-    StartRead(&request_);
+    if (feed->MayListen()) StartRead(&request_);
   }
 
   void OnWriteDone(bool ok) override {
@@ -113,6 +113,7 @@ class Stream final
       case v1::AttachRequest::kReply: {
         BROKER_ASSIGN_OR_RETURN(ServiceReply reply,
                                 ReadReply(request_.reply()));
+        feed->BeginCommand();
         hub_.Reply(feed, std::move(reply));
         return absl::OkStatus();
       }
@@ -149,14 +150,15 @@ class Stream final
     auto message = ReadMessage(send.has_message(), send.message(),
                                hub_.clock().Monotonic());
     if (!message.ok()) return BelowField("send", message.status());
+    feed->BeginCommand();
     hub_.SendTo(
         id, *std::move(message),
         [feed, report = send.report()](absl::StatusOr<SendOutcome> outcome) {
           const bool unfit = absl::IsInvalidArgument(outcome.status());
           if (unfit) LogUnfit(outcome.status());
-          if (report == 0) return;
-          feed->Report(report, outcome.value_or(unfit ? SendOutcome::kUnfit
-                                                      : SendOutcome::kGone));
+          feed->EndCommand(report,
+                           outcome.value_or(unfit ? SendOutcome::kUnfit
+                                                  : SendOutcome::kGone));
         },
         caller_->reach);
     return absl::OkStatus();
@@ -179,6 +181,7 @@ class Stream final
       const absl::Status may =
           access_.CheckUnchanged(caller_, RuleFor("Attach"));
       if (!may.ok()) return End(may);
+      if (next.listen) StartRead(&request_);
       if (!next.item) return WriteNext();
       // Credit counts from the start on.
       if (next.item->kind == AttachFeed::Item::Kind::kStarted) {

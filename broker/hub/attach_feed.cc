@@ -65,8 +65,9 @@ AttachFeed::AttachFeed(AttachSpec spec)
 
 bool AttachFeed::HasNext() const {
   if (!started_) return false;
-  return !start_told_ || !notices_.empty() || !offers_.empty() ||
-         (!events_.empty() && event_credit_ > 0) || HasMessage();
+  return !start_told_ || CanListenAgain() || !notices_.empty() ||
+         !offers_.empty() || (!events_.empty() && event_credit_ > 0) ||
+         HasMessage();
 }
 
 void AttachFeed::Start() {
@@ -199,6 +200,9 @@ AttachFeed::Next AttachFeed::TakeNext() {
   if (!started_) return next;
   if (!std::exchange(start_told_, true)) {
     next.item = Item();
+  } else if (CanListenAgain()) {
+    deaf_ = false;
+    next.listen = true;
   } else if (!notices_.empty()) {
     next.item = std::move(notices_.front());
     notices_.pop_front();

@@ -101,6 +101,9 @@ class AttachFeed {
   static constexpr size_t kMaxUnread = 10'000;
   // More credit than that is taken as that.
   static constexpr uint64_t kMaxCredit = 100'000;
+  // A service of whose replies and sends so many are under way, or have reports
+  // that it has not read, is not listened to until it is half of that.
+  static constexpr size_t kMaxCommands = 1'000;
 
   explicit AttachFeed(AttachSpec spec);
 
@@ -130,10 +133,12 @@ class AttachFeed {
   // A request that it was given is over. With a cause it is told.
   void EndRequest(uint64_t message_id,
                   std::optional<CancelCause> cause = std::nullopt);
-  void Report(uint64_t report, SendOutcome outcome);
+  // A reply or send is done; the service is told when it gave a report.
+  void EndCommand(uint64_t report, SendOutcome outcome);
   // Takes no more messages; returns those that it was not given.
   std::vector<ClientMessagePtr> StopMessages();
-  // After StopMessages: it ends well when it has replied to everything.
+  // After StopMessages: it ends well when it has replied to everything, and
+  // what it sent is done.
   void EndWhenDone();
 
   // The router's name for the service, 0 when it has none.
@@ -144,6 +149,10 @@ class AttachFeed {
 
   void AddEventCredit(uint64_t credit);
   void AddMessageCredit(uint64_t credit);
+  // A reply or send goes to the hub.
+  void BeginCommand();
+  // Whether the service may be listened to. When not, a Next says so.
+  bool MayListen();
   // It wants no more.
   void Cancel();
   bool cancelled() const;
@@ -172,11 +181,13 @@ class AttachFeed {
     CancelCause cause = CancelCause::kClient;    // kCancelled
     SendOutcome outcome = SendOutcome::kQueued;  // kReport
   };
-  // The next item, the status of a feed that has failed, or neither. Offers
-  // that are answered meanwhile are left out and counted in `skipped`.
+  // The next item, the status of a feed that has failed, that the service is to
+  // be listened to again, or nothing. Offers that are answered meanwhile are
+  // left out and counted in `skipped`.
   struct Next {
     std::optional<Item> item;
     std::optional<absl::Status> end;
+    bool listen = false;
     uint64_t skipped = 0;
   };
   Next TakeNext();
@@ -205,6 +216,11 @@ class AttachFeed {
   }
   void PushEvent(Item event);
   void PushNotice(Item notice);
+  // A drained service with nothing left to do has come to its end.
+  void EndIfDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool CanListenAgain() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return deaf_ && commands_ + notices_.size() <= kMaxCommands / 2;
+  }
 
   const AttachSpec spec_;
   const uint64_t number_;
@@ -223,6 +239,8 @@ class AttachFeed {
   uint64_t message_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of those
   uint64_t message_credit_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t open_requests_ ABSL_GUARDED_BY(mu_) = 0;  // given and not over
+  size_t commands_ ABSL_GUARDED_BY(mu_) = 0;         // begun and not ended
+  bool deaf_ ABSL_GUARDED_BY(mu_) = false;           // nobody listens to it
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -100,19 +100,44 @@ void AttachFeed::EndRequest(uint64_t message_id,
   {
     MutexLock lock(mu_);
     --open_requests_;
-    if (!draining_ || open_requests_ > 0 || gate_.closed()) return;
-    gate_.End(absl::OkStatus());
+    EndIfDone();
     ready = gate_.Wake(HasNext());
   }
   if (ready) ready();
 }
 
-void AttachFeed::Report(uint64_t report, SendOutcome outcome) {
-  Item notice;
-  notice.kind = Item::Kind::kReport;
-  notice.number = report;
-  notice.outcome = outcome;
-  PushNotice(std::move(notice));
+void AttachFeed::BeginCommand() {
+  MutexLock lock(mu_);
+  ++commands_;
+}
+
+void AttachFeed::EndCommand(uint64_t report, SendOutcome outcome) {
+  if (report != 0) {
+    Item notice;
+    notice.kind = Item::Kind::kReport;
+    notice.number = report;
+    notice.outcome = outcome;
+    PushNotice(std::move(notice));
+  }
+  ReaderGate::Ready ready;
+  {
+    MutexLock lock(mu_);
+    --commands_;
+    EndIfDone();
+    ready = gate_.Wake(HasNext());
+  }
+  if (ready) ready();
+}
+
+bool AttachFeed::MayListen() {
+  MutexLock lock(mu_);
+  deaf_ = commands_ + notices_.size() >= kMaxCommands;
+  return !deaf_;
+}
+
+void AttachFeed::EndIfDone() {
+  const bool done = draining_ && open_requests_ == 0 && commands_ == 0;
+  if (done && !gate_.closed()) gate_.End(absl::OkStatus());
 }
 
 std::vector<ClientMessagePtr> AttachFeed::StopMessages() {
@@ -131,8 +156,7 @@ void AttachFeed::EndWhenDone() {
   {
     MutexLock lock(mu_);
     draining_ = true;
-    if (open_requests_ > 0 || gate_.closed()) return;
-    gate_.End(absl::OkStatus());
+    EndIfDone();
     ready = gate_.Wake(HasNext());
   }
   if (ready) ready();

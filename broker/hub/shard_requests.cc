@@ -20,14 +20,11 @@ const char* MessageOf(int code) {
 
 void Shard::Reply(const AttachFeedPtr& from, const ServiceReply& reply) {
   on_shard_.AssertHeld();
-  const auto report = [&](SendOutcome outcome) {
-    if (reply.report != 0) from->Report(reply.report, outcome);
-  };
   const auto it = requests_.find(reply.message_id);
   // One that it has not been given is not its own yet, whatever it guesses.
   if (it == requests_.end() || it->second.service != from ||
       !it->second.message->given()) {
-    return report(SendOutcome::kGone);
+    return from->EndCommand(reply.report, SendOutcome::kGone);
   }
   const Slot slot = it->second.slot;
   std::string text = MakeReply(it->second.message->request_id,
@@ -39,11 +36,11 @@ void Shard::Reply(const AttachFeedPtr& from, const ServiceReply& reply) {
   it->second.message->End();
   ForgetRequest(reply.message_id);
   const SendTally tally = SendText(slot, text);
-  report(tally.queued == 1         ? SendOutcome::kQueued
-         : tally.dropped_slow == 1 ? SendOutcome::kDroppedSlow
-                                   : SendOutcome::kGone);
-  // Behind the report: it may be the last that a draining service is told.
   from->EndRequest(reply.message_id);
+  from->EndCommand(reply.report, tally.queued == 1 ? SendOutcome::kQueued
+                                 : tally.dropped_slow == 1
+                                     ? SendOutcome::kDroppedSlow
+                                     : SendOutcome::kGone);
   ReleaseHeld(slot);
 }
 

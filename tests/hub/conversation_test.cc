@@ -94,6 +94,7 @@ class ConversationTest : public HubFixture {
   }
   void ReplyTo(const AttachFeedPtr& feed, uint64_t id, const std::string& json,
                uint64_t report = 0) {
+    feed->BeginCommand();
     hub_->Reply(feed, {id, false, json, report});
     RunAll();
   }
@@ -426,6 +427,54 @@ TEST_F(ConversationTest, ADrainLetsItReplyToWhatItHas) {
   ReplyTo(one, first, "1", /*report=*/5);
   EXPECT_THAT(Heard(c), ElementsAre(HasSubstr("\"result\":1")));
   EXPECT_THAT(Told(one), ElementsAre("report 5 0", "end"));
+}
+
+TEST_F(ConversationTest, ADrainWaitsForWhatIsUnderWay) {
+  const auto feed = Attach(Taking({"*"}), 10);
+  feed->BeginCommand();
+  hub_->DrainService(feed);
+  RunAll();
+  EXPECT_THAT(Told(feed), IsEmpty());
+  feed->EndCommand(7, SendOutcome::kQueued);
+  EXPECT_THAT(Told(feed), ElementsAre("report 7 0", "end"));
+}
+
+TEST_F(ConversationTest, AServiceThatReadsNoReportsIsNotListenedTo) {
+  constexpr size_t kMost = AttachFeed::kMaxCommands;
+  const auto feed = Attach(Taking({"*"}), 10);
+  for (size_t i = 1; i < kMost; ++i) {
+    feed->BeginCommand();
+    EXPECT_TRUE(feed->MayListen());
+  }
+  feed->BeginCommand();
+  EXPECT_FALSE(feed->MayListen());
+  // Done, but not read.
+  for (size_t i = 1; i <= kMost; ++i) {
+    feed->EndCommand(i, SendOutcome::kQueued);
+  }
+  for (size_t i = 1; i <= kMost / 2; ++i) {
+    const AttachFeed::Next next = feed->TakeNext();
+    ASSERT_TRUE(next.item);
+    EXPECT_EQ(next.item->number, i);
+    EXPECT_FALSE(next.listen);
+  }
+  EXPECT_TRUE(feed->TakeNext().listen);
+  EXPECT_THAT(Told(feed), SizeIs(kMost / 2));
+  EXPECT_TRUE(feed->MayListen());
+}
+
+TEST_F(ConversationTest, SendsWithoutReportsAreUnderWayToo) {
+  const auto feed = Attach(Taking({"*"}), 10);
+  for (size_t i = 0; i < AttachFeed::kMaxCommands; ++i) feed->BeginCommand();
+  EXPECT_FALSE(feed->MayListen());
+  bool ready = false;
+  feed->NotifyWhenReady([&] { ready = true; });
+  for (size_t i = 0; i < AttachFeed::kMaxCommands / 2; ++i) {
+    EXPECT_FALSE(ready);
+    feed->EndCommand(0, SendOutcome::kGone);
+  }
+  EXPECT_TRUE(ready);
+  EXPECT_TRUE(feed->TakeNext().listen);
 }
 
 TEST_F(ConversationTest, ADrainWithNothingOpenIsOver) {
