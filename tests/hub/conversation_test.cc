@@ -23,6 +23,8 @@ using ::testing::SizeIs;
 class ConversationTest : public HubFixture {
  protected:
   void SetUp() override { Start(); }
+  // Who still waits for an outcome is told now, into what is ours.
+  void TearDown() override { hub_.reset(); }
 
   static MessageSpec Taking(std::vector<std::string> methods) {
     MessageSpec spec;

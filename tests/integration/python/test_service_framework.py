@@ -216,13 +216,9 @@ def test_raw_messages_are_echoed_in_order(start_broker, serve):
 
 def test_a_message_that_no_client_may_get_is_not_the_end(start_broker, serve):
     broker = start_broker(config=RAW | {"endpoints": [{"path": "/ws", "framing": "RAW", "max_message_bytes": 1000}]})
-    running = serve(broker, lambda service: service.on_message(
-        lambda message, context: context.send(int(message) * "x")))
+    serve(broker, lambda service: service.on_message(lambda message, context: context.send(int(message) * "x")))
     socket = broker.join("a1")
     socket.send("1001")
-    assert socket.closed()[0] == 1013  # its service was gone for a moment
-    running.attached()
-    socket = broker.join("a1")
     socket.send("1000")
     assert socket.receive() == 1000 * "x"
 
