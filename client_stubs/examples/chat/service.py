@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A chat: the page, its login and the service that its users talk to, in one process.
 
-    build/chat/bin/python client_stubs/examples/chat/service.py    then open http://127.0.0.1:8000/
+    client_stubs/examples/chat/run      then open http://127.0.0.1:8000/
 
 The sockets are the broker's. This process never sees one: it says who each
 belongs to, answers what they ask, and lets the broker send and close.
@@ -27,8 +27,7 @@ try:
     from socketbroker.v1 import connection_pb2, conversation_pb2, message_pb2
     from socketbroker.v1 import socket_broker_pb2 as pb
 except ImportError:
-    sys.exit("The Python stub is missing: python3 -m venv --system-site-packages build/chat && build/chat/bin/pip install "
-             "--no-build-isolation client_stubs/python, then build/chat/bin/python client_stubs/examples/chat/service.py")
+    sys.exit("The Python client is not installed here: start the chat with client_stubs/examples/chat/run")
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent.parent
@@ -214,7 +213,7 @@ def start_broker(client, arguments):
         pass
     binary = os.environ.get("BROKER_BINARY", str(REPOSITORY / "build/release/bin/socket-broker"))
     if not os.access(binary, os.X_OK):
-        print("no broker answers: start one with tools/run. Waiting for it.", flush=True)
+        print(f"no broker answers, and {binary} is not there: start one with tools/run. Waiting for it.", flush=True)
         return None
     print(f"no broker answers: starting {binary}", flush=True)
     return subprocess.Popen([binary, "--websocket-port", str(arguments.websocket_port),

@@ -409,3 +409,15 @@ def test_a_service_that_stops_reading_is_not_buffered_for(start_broker):
     refused = [a for own in answers for a in own if "error" in a]
     assert 500 < len(refused) < 1000 and {a["error"]["code"] for a in refused} == {-32000}
     assert all(a["result"] == 1 for own in answers for a in own if "error" not in a)
+
+
+def test_a_service_that_does_not_read_its_reports_is_not_listened_to(broker):
+    socket = broker.join("a1")
+    with broker.client.attach(attach_pb2.AttachStart(messages=messages("*"))) as stream:
+        assert next(stream).HasField("started")
+        # Above 1,000 unread reports the rest waits with the service, and nothing is lost.
+        for n in range(1, 5001):
+            stream.send(socket.id, notification(f"m{n}"), report=n)
+        assert [json.loads(socket.receive())["method"] for _ in range(1000)] == [f"m{n}" for n in range(1, 1001)]
+        assert [next(stream).report.report for _ in range(5000)] == list(range(1, 5001))
+        assert [json.loads(socket.receive())["method"] for _ in range(4000)] == [f"m{n}" for n in range(1001, 5001)]
