@@ -113,7 +113,6 @@ class Stream final
       case v1::AttachRequest::kReply: {
         BROKER_ASSIGN_OR_RETURN(ServiceReply reply,
                                 ReadReply(request_.reply()));
-        feed->BeginCommand();
         hub_.Reply(feed, std::move(reply));
         return absl::OkStatus();
       }

@@ -133,7 +133,9 @@ class AttachFeed {
   // A request that it was given is over. With a cause it is told.
   void EndRequest(uint64_t message_id,
                   std::optional<CancelCause> cause = std::nullopt);
-  // A reply or send is done; the service is told when it gave a report.
+  // A reply or send of the service's is under way.
+  void BeginCommand();
+  // It is done; the service is told when it gave a report.
   void EndCommand(uint64_t report, SendOutcome outcome);
   // Takes no more messages; returns those that it was not given.
   std::vector<ClientMessagePtr> StopMessages();
@@ -149,8 +151,6 @@ class AttachFeed {
 
   void AddEventCredit(uint64_t credit);
   void AddMessageCredit(uint64_t credit);
-  // A reply or send goes to the hub.
-  void BeginCommand();
   // Whether the service may be listened to. When not, a Next says so.
   bool MayListen();
   // It wants no more.

@@ -56,6 +56,7 @@ void Hub::EndMessages(const AttachFeedPtr& feed, bool still_replies) {
 }
 
 void Hub::Reply(const AttachFeedPtr& feed, ServiceReply reply) {
+  feed->BeginCommand();
   const size_t owner = (reply.message_id & 0xff) % shards_.size();
   Post(owner, [feed, reply = std::move(reply), shard = shards_[owner].get()] {
     shard->Reply(feed, reply);

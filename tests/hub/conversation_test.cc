@@ -96,7 +96,6 @@ class ConversationTest : public HubFixture {
   }
   void ReplyTo(const AttachFeedPtr& feed, uint64_t id, const std::string& json,
                uint64_t report = 0) {
-    feed->BeginCommand();
     hub_->Reply(feed, {id, false, json, report});
     RunAll();
   }
