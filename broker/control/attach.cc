@@ -21,11 +21,12 @@ namespace v1 = ::socketbroker::v1;
 // What a close frame has room for beside the code.
 constexpr size_t kMaxReasonBytes = 123;
 
-// A service that asks for no report would never know.
+// What is none, or what its client may not get, is left out, and the stream
+// goes on: all clients share it, and what one of them said may be the cause.
 void LogUnfit(const absl::Status& why) {
   static LogLimiter limiter{1};  // one line a second
-  limiter.Log(LogLevel::kWarning, "send_unfit",
-              "a service sent what its client may not get",
+  limiter.Log(LogLevel::kWarning, "unfit",
+              "a service said what cannot be sent to its client",
               {{"why", std::string(why.message())}});
 }
 
@@ -109,15 +110,15 @@ class Stream final
         hub_.AddHandshakeCredit(feed, request_.credit().handshakes());
         return absl::OkStatus();
       case v1::AttachRequest::kRefuseHandshake:
-        return Refuse(feed, request_.refuse_handshake());
-      case v1::AttachRequest::kReply: {
-        BROKER_ASSIGN_OR_RETURN(ServiceReply reply,
-                                ReadReply(request_.reply()));
-        hub_.Reply(feed, std::move(reply));
+        Refuse(feed, request_.refuse_handshake());
         return absl::OkStatus();
-      }
+      case v1::AttachRequest::kReply:
+        Reply(feed, request_.reply());
+        return absl::OkStatus();
       case v1::AttachRequest::kSend:
-        return Send(feed, request_.send());
+        BROKER_RETURN_IF_ERROR(caller_->CheckRole(RuleFor("SendToConnection")));
+        Send(feed, request_.send());
+        return absl::OkStatus();
       case v1::AttachRequest::kDrain:
         hub_.DrainService(feed);
         return absl::OkStatus();
@@ -129,38 +130,43 @@ class Stream final
                         "refuse_handshake or drain");
   }
 
-  absl::Status Refuse(const AttachFeedPtr& feed,
-                      const v1::RefuseHandshake& refusal) {
-    if (refusal.reason().size() > kMaxReasonBytes) {
-      return InvalidField(
-          "refuse_handshake.reason",
-          absl::StrCat(refusal.reason().size(), " bytes, at most ",
-                       kMaxReasonBytes, " are allowed"));
+  void Refuse(const AttachFeedPtr& feed, const v1::RefuseHandshake& refusal) {
+    std::string reason = refusal.reason();
+    if (reason.size() > kMaxReasonBytes) {
+      LogUnfit(InvalidField("refuse_handshake.reason",
+                            absl::StrCat(reason.size(), " bytes, at most ",
+                                         kMaxReasonBytes, " are allowed")));
+      reason.clear();
     }
-    hub_.RefuseHandshake(feed, refusal.offer_id(), refusal.reason());
-    return absl::OkStatus();
+    hub_.RefuseHandshake(feed, refusal.offer_id(), std::move(reason));
   }
 
-  absl::Status Send(const AttachFeedPtr& feed, const v1::ClientSend& send) {
-    BROKER_RETURN_IF_ERROR(caller_->CheckRole(RuleFor("SendToConnection")));
-    BROKER_ASSIGN_OR_RETURN(
-        const ConnectionId id,
-        ReadUuid("send.connection_id", send.connection_id()));
+  void Reply(const AttachFeedPtr& feed, const v1::Reply& in) {
+    absl::StatusOr<ServiceReply> reply = ReadReply(in);
+    if (reply.ok()) return hub_.Reply(feed, *std::move(reply));
+    LogUnfit(reply.status());
+    ServiceReply unfit;
+    unfit.message_id = in.message_id();
+    unfit.report = in.report();
+    unfit.unfit = true;
+    hub_.Reply(feed, std::move(unfit));
+  }
+
+  void Send(const AttachFeedPtr& feed, const v1::ClientSend& send) {
+    feed->BeginCommand();
+    auto end = [feed,
+                report = send.report()](absl::StatusOr<SendOutcome> outcome) {
+      const bool unfit = absl::IsInvalidArgument(outcome.status());
+      if (unfit) LogUnfit(outcome.status());
+      feed->EndCommand(report, outcome.value_or(unfit ? SendOutcome::kUnfit
+                                                      : SendOutcome::kGone));
+    };
+    const auto id = ReadUuid("send.connection_id", send.connection_id());
+    if (!id.ok()) return end(id.status());
     auto message = ReadMessage(send.has_message(), send.message(),
                                hub_.clock().Monotonic());
-    if (!message.ok()) return BelowField("send", message.status());
-    feed->BeginCommand();
-    hub_.SendTo(
-        id, *std::move(message),
-        [feed, report = send.report()](absl::StatusOr<SendOutcome> outcome) {
-          const bool unfit = absl::IsInvalidArgument(outcome.status());
-          if (unfit) LogUnfit(outcome.status());
-          feed->EndCommand(report,
-                           outcome.value_or(unfit ? SendOutcome::kUnfit
-                                                  : SendOutcome::kGone));
-        },
-        caller_->reach);
-    return absl::OkStatus();
+    if (!message.ok()) return end(BelowField("send", message.status()));
+    hub_.SendTo(*id, *std::move(message), std::move(end), caller_->reach);
   }
 
   // It has no more to say, so it cannot reply; it may still listen.

@@ -125,6 +125,7 @@ struct ServiceReply {
   bool is_error = false;
   std::string json;     // the result, or the error object
   uint64_t report = 0;  // 0: none is wanted
+  bool unfit = false;   // it is none; the client gets an error in its place
 };
 
 // A JSON-RPC request for clients.

@@ -27,20 +27,25 @@ void Shard::Reply(const AttachFeedPtr& from, const ServiceReply& reply) {
     return from->EndCommand(reply.report, SendOutcome::kGone);
   }
   const Slot slot = it->second.slot;
-  std::string text = MakeReply(it->second.message->request_id,
-                               reply.is_error ? "error" : "result", reply.json);
-  if (text.size() > sessions_[slot]->endpoint->max_message_bytes) {
-    text = MakeErrorReply(it->second.message->request_id, -32603,
-                          "The reply is too long");
+  const std::string& request_id = it->second.message->request_id;
+  std::string text =
+      reply.unfit ? MakeErrorReply(request_id, -32603, "The reply is malformed")
+                  : MakeReply(request_id, reply.is_error ? "error" : "result",
+                              reply.json);
+  const bool too_long =
+      text.size() > sessions_[slot]->endpoint->max_message_bytes;
+  if (too_long) {
+    text = MakeErrorReply(request_id, -32603, "The reply is too long");
   }
   it->second.message->End();
   ForgetRequest(reply.message_id);
   const SendTally tally = SendText(slot, text);
   from->EndRequest(reply.message_id);
-  from->EndCommand(reply.report, tally.queued == 1 ? SendOutcome::kQueued
-                                 : tally.dropped_slow == 1
-                                     ? SendOutcome::kDroppedSlow
-                                     : SendOutcome::kGone);
+  from->EndCommand(reply.report,
+                   tally.dropped_slow == 1     ? SendOutcome::kDroppedSlow
+                   : tally.queued == 0         ? SendOutcome::kGone
+                   : (reply.unfit || too_long) ? SendOutcome::kUnfit
+                                               : SendOutcome::kQueued);
   ReleaseHeld(slot);
 }
 

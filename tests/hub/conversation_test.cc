@@ -279,8 +279,11 @@ TEST_F(ConversationTest, AReplyThatIsTooLongIsAnError) {
   const auto c = Connect(0, "a1");
   Request(c, "1", "m");
   EXPECT_THAT(Told(feed), SizeIs(1));
-  Reply(feed, absl::StrCat("\"", std::string(200, 'x'), "\""));
+  Reply(feed, absl::StrCat("\"", std::string(200, 'x'), "\""), /*report=*/5);
   EXPECT_THAT(Heard(c), ElementsAre(HasSubstr("-32603")));
+  EXPECT_THAT(Told(feed),
+              ElementsAre(absl::StrCat("report 5 ",
+                                       static_cast<int>(SendOutcome::kUnfit))));
 }
 
 // ---- cancelling -------------------------------------------------------------

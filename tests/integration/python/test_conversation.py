@@ -75,15 +75,25 @@ def test_the_forms_of_a_reply(broker, attach):
 @pytest.mark.parametrize("reply, field", [
     (dict(), "reply"),
     (dict(result_json=b"{"), "reply.result_json"),
+    # An echo of what a client may send, nested once more: too deep.
     (dict(result_json=b"[" * 32 + b"]" * 32), "reply.result_json"),
     (dict(error_json=b"{}"), "reply.error_json"),
     (dict(error=conversation_pb2.JsonRpcError(data_json=b"x")), "reply.error.data_json"),
 ])
-def test_a_reply_that_is_none_ends_the_stream(broker, attach, reply, field):
+def test_a_reply_that_is_none_is_an_error_and_the_stream_goes_on(broker, attach, reply, field):
     service = attach(broker, messages=messages("*"))
-    service.stream.reply(conversation_pb2.Reply(message_id=1, **reply))
-    error = service.end()
-    assert error.code.name == "INVALID_ARGUMENT" and error.violations[0].field == field
+    socket = broker.join("a1")
+    for id in (1, 2):
+        request(socket, id, "m")
+        asked = service.message()
+        if id == 1:
+            service.stream.reply(conversation_pb2.Reply(message_id=asked.message_id, report=7, **reply))
+            told = service.next("report")
+            assert (told.report, told.outcome) == (7, message_pb2.SEND_OUTCOME_UNFIT)
+            assert broker.wait_for_log("unfit")["why"].startswith(field + ":")
+    assert socket.receive_json() == answer(1, error={"code": -32603, "message": "The reply is malformed"})
+    service.reply(asked, "2")
+    assert socket.receive_json() == answer(2, result=2)
 
 
 @pytest.mark.parametrize("start, field", [
@@ -140,16 +150,19 @@ def test_reports_say_what_became_of_it(broker, attach):
 def test_a_send_that_the_client_may_not_get_says_so(broker, attach):
     service = attach(broker, messages=messages("*"))
     socket = broker.join("a1")
-    for report, message in enumerate([
-            message_pb2.Message(binary=b"x"), message_pb2.Message(text="no JSON-RPC"),
-            notification(text="x" * (1 << 20))], 1):
-        service.stream.send(socket.id, message, report=report)
+    deep = message_pb2.Message()
+    deep.notification.method = "m"
+    deep.notification.params_json = b"[" * 32 + b"]" * 32
+    sends = [(socket.id, message_pb2.Message(binary=b"x")), (socket.id, message_pb2.Message(text="no JSON-RPC")),
+             (socket.id, notification(text="x" * (1 << 20))), (socket.id, deep), (socket.id, message_pb2.Message()),
+             ("nobody", notification())]
+    for report, (connection_id, message) in enumerate(sends, 1):
+        service.stream.send(connection_id, message, report=report)
         told = service.next("report")
         assert (told.report, told.outcome) == (report, message_pb2.SEND_OUTCOME_UNFIT)
-    assert broker.wait_for_log("send_unfit")["why"]
-    # What is no message for anybody ends the stream.
-    service.stream.send(socket.id, message_pb2.Message())
-    assert service.end().violations[0].field == "send.message"
+    assert broker.wait_for_log("unfit")["why"]
+    service.stream.send(socket.id, notification("last"))
+    assert socket.receive_json()["method"] == "last"
 
 
 def test_nobody_serves_it(broker, attach):
