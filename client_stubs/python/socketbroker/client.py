@@ -150,7 +150,8 @@ class Client:
     ) -> Iterator[pb.PublishResponse]:
         """Does what the requests say, and yields their responses, in order.
 
-        The requests are taken from another thread, as fast as the broker does
+        It begins when the first response is asked for, and what is left of it is
+        cancelled when the iterator is closed. The requests are taken from another thread, as fast as the broker does
         them. An item's error: see `from_publish_error`. A timeout, when given,
         ends the whole stream.
         """
@@ -338,7 +339,8 @@ class Client:
         verified.verified_at_epoch = self.newest_epoch
         identity = verify()
         if not isinstance(identity, connection_pb2.Identity):
-            raise TypeError(f"verify must return an Identity or raise, but returned {identity!r}")
+            # Not the value: it may be what proves a session.
+            raise TypeError(f"verify must return an Identity or raise, but returned a {type(identity).__name__}")
         verified.identity.CopyFrom(identity)
         return verified
 

@@ -13,9 +13,9 @@ _MAX_SENDS = 1000
 class _Credit:
     """What is left of one kind of credit, and what is to be given back."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, left: int):
         self.most = most
-        self.left = most
+        self.left = left
         self.freed = 0
 
     def due(self, idle: bool) -> bool:
@@ -34,9 +34,9 @@ class _Credit:
 class Outbox:
     """The requests of one Attach stream, in order. Any thread may use it."""
 
-    def __init__(self, start: attach_pb2.AttachStart, credit: Dict[str, int]):
-        """`credit` is the most of each kind, by the names of AttachCredit."""
-        self._credit = {kind: _Credit(most) for kind, most in credit.items()}
+    def __init__(self, start: attach_pb2.AttachStart, most: Dict[str, int], credit: Dict[str, int]):
+        """`most` of each kind, by the names of AttachCredit, and the `credit` that it starts with."""
+        self._credit = {kind: _Credit(most[kind], credit[kind]) for kind in most}
         first = attach_pb2.AttachRequest(start=start)
         first.start.credit.CopyFrom(attach_pb2.AttachCredit(**credit))
         # With what is done once it is taken.
