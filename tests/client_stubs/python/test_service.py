@@ -178,13 +178,14 @@ def test_a_refusal_has_room_in_a_close_frame():
         socketbroker.Refusal("é" * 62)
 
 
-def test_who_sends_more_than_the_stream_takes_waits():
+@pytest.mark.parametrize("text, most", [("x", 1000), ((1 << 20) * "x", 16)], ids=["many", "large"])
+def test_who_sends_more_than_the_stream_takes_waits(text, most):
     outbox = Outbox(attach_pb2.AttachStart(), {"messages": 1}, {"messages": 1})
-    send = attach_pb2.AttachRequest(send=conversation_pb2.ClientSend(message=message_pb2.Message(text="x")))
+    send = attach_pb2.AttachRequest(send=conversation_pb2.ClientSend(message=message_pb2.Message(text=text)))
     sent = []
 
     def write():
-        for n in range(1002):
+        for n in range(most + 2):
             outbox.put_send(send)
             sent.append(n)
 
@@ -193,7 +194,7 @@ def test_who_sends_more_than_the_stream_takes_waits():
     for _ in range(3):  # the start, and two that were sent
         outbox.get()
     writer.join(10)
-    assert not writer.is_alive() and len(sent) == 1002
+    assert not writer.is_alive() and len(sent) == most + 2
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
