@@ -176,6 +176,29 @@ TEST(CppServiceTest, ADrainThatEndsWellCancelsNothing) {
   EXPECT_FALSE(cancelled);
 }
 
+TEST(CppServiceTest, ADrainThatLosesTheStreamSaysSo) {
+  Service* served = nullptr;
+  Broker broker([&](Stream stream) {
+    stream.Start();
+    stream.TellMessage(1, "m", true);
+    EXPECT_EQ(stream.HearReply().message_id(), 1u);
+    served->Drain();
+    EXPECT_TRUE(stream.Hear().has_drain());
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "away");
+  });
+  Client client(broker.address());
+  std::vector<std::string> errors;
+  ServiceOptions options;
+  options.on_error = [&](const std::string& what) { errors.push_back(what); };
+  Service service(client, options);
+  served = &service;
+  service.On("m", Nothing);
+  auto run = Begin(service);
+  EXPECT_TRUE(ResultOf(run).ok());
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_THAT(errors[0], HasSubstr("while it was drained: away"));
+}
+
 TEST(CppServiceTest, ALostStreamCancelsWhatRuns) {
   std::promise<void> entered;
   int streams = 0;

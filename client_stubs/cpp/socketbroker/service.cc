@@ -203,11 +203,20 @@ grpc::Status Service::Attach() {
       Serve(attachment);
     }
     const grpc::Status status = attachment->Finish();
+    bool draining, stopped;
     {
       const std::lock_guard lock(state_->mu);
-      const bool ending = state_->stopped || state_->draining;
-      if (!ending || !status.ok()) attachment->Abandon();
-      if (ending) return grpc::Status::OK;
+      draining = state_->draining;
+      stopped = state_->stopped;
+    }
+    if (!draining || !status.ok()) attachment->Abandon();
+    if (stopped) return grpc::Status::OK;
+    if (draining) {
+      if (started && !status.ok()) {
+        Tell("the stream was lost while it was drained: " +
+             status.error_message());
+      }
+      return grpc::Status::OK;
     }
     // Once it has started, the start was right: an INVALID_ARGUMENT is then
     // about what one handler sent.

@@ -278,6 +278,8 @@ class Service:
             if error is not None or not self._draining:
                 attachment.abandon()
             if self._draining:
+                if error is not None:
+                    LOG.warning("the stream was lost while it was drained: %s", error)
                 return
             if error is not None and _is_final(error, attachment.started):
                 raise error

@@ -146,6 +146,20 @@ def test_a_drain_that_ends_well_cancels_nothing(client, attachments, run):
     assert end.result(timeout=10) is None
 
 
+def test_a_drain_that_loses_the_stream_says_so(client, attachments, run, caplog):
+    service = echo(client)
+    end = run(service)
+    stream = attachments.next()
+    stream.start()
+    stream.tell(client_message=request(1))
+    stream.hear("reply")
+    service.drain()
+    stream.hear("drain")
+    stream.end(Refusal(UNAVAILABLE, "away"))
+    assert end.result(timeout=10) is None
+    assert "the stream was lost while it was drained: UNAVAILABLE: away" in caplog.text
+
+
 def test_a_drain_that_is_cut_after_the_stream_cancels_what_still_runs(client, attachments, run):
     service = socketbroker.Service(client)
     gate = Gate(service)
