@@ -64,6 +64,7 @@ export class Connection extends EventTarget {
     check(ticket === undefined || typeof ticket === 'function', 'ticket', ticket, 'a function');
     check(Number.isSafeInteger(maxQueue) && maxQueue >= 0, 'maxQueue', maxQueue, 'an integer, not negative');
     check(typeof cancelMethod === 'string', 'cancelMethod', cancelMethod, 'a string, empty for none');
+    check(typeof WebSocket === 'function', 'WebSocket', WebSocket, 'a class, and there is none here by default');
     checkTimes({timeout, connectTimeout, stableAfter});
     for (const [code, way] of Object.entries(closeCodes)) {
       check(Object.values(CLOSE_CODES).includes(way), `closeCodes[${code}]`, way, 'as in CLOSE_CODES');

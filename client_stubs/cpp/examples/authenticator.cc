@@ -90,7 +90,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::string key;
-  if (argc > 3) std::ifstream(argv[3]) >> key;
+  if (argc > 3) {
+    std::ifstream(argv[3]) >> key;
+    if (key.empty()) {  // Without one it would answer to anybody.
+      std::fprintf(stderr, "%s cannot be read, or is empty\n", argv[3]);
+      return 1;
+    }
+  }
   Authenticator authenticator(argv[1], key);
   int port = 0;
   grpc::ServerBuilder builder;

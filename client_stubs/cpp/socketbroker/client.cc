@@ -58,8 +58,13 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
   // is gone; and who waits for a broker that starts again, that it is back.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  // Else it stops after two pings, until there is something to say.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  // A page of connections, or the answer of Publish, can have more than the 4
+  // MiB that gRPC takes. The broker bounds what it says.
+  arguments.SetMaxReceiveMessageSize(-1);
   return grpc::CreateCustomChannel(target,
                                    options.credentials != nullptr
                                        ? options.credentials
@@ -143,6 +148,9 @@ std::unique_ptr<PublishStream> Client::Publish(const CallOptions& options) {
 std::unique_ptr<AttachStream> Client::Attach(const CallOptions& options) {
   std::unique_ptr<AttachStream> stream(new AttachStream());
   Prepare(options, &stream->context_);
+  // With the start, so that it is the first Write that waits for the
+  // connection: that can be cancelled.
+  stream->context_.set_initial_metadata_corked(true);
   stream->stream_ = stub_->Attach(&stream->context_);
   return stream;
 }

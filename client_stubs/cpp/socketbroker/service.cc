@@ -3,7 +3,6 @@
 #include "socketbroker/service.h"
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -14,85 +13,22 @@
 #include <utility>
 #include <vector>
 
+#include "socketbroker/attachment.h"
+
 namespace socketbroker {
+namespace {
 
-// ---- one stream -------------------------------------------------------------
+constexpr uint32_t kMaxConcurrency = 1'000;
 
-class Attachment {
- public:
-  Attachment(std::unique_ptr<AttachStream> stream, uint32_t credit)
-      : stream_(std::move(stream)), all_(credit), left_(credit) {}
+// The most that `max_message_bytes` of an endpoint may be. The broker ends the
+// stream at what is much longer, and with it what else is open.
+constexpr size_t kMaxMessageBytes = 3 * 1024 * 1024;
 
-  bool Read(v1::AttachResponse* told) { return stream_->Read(told); }
+bool IsTooLong(const google::protobuf::Message& message) {
+  return message.ByteSizeLong() > kMaxMessageBytes + 1024;  // what is around it
+}
 
-  bool Write(const v1::AttachRequest& request) {
-    const std::lock_guard lock(write_mu_);
-    return !ended_ && stream_->Write(request);
-  }
-
-  grpc::Status Finish() {
-    {
-      const std::lock_guard lock(mu_);
-      over_ = true;
-    }
-    // A write that is under way fails by now.
-    const std::lock_guard lock(write_mu_);
-    ended_ = true;
-    return stream_->Finish();
-  }
-
-  void Cancel() { stream_->Cancel(); }
-
-  void Start(const v1::AttachRequest& start) { begun_ = Write(start); }
-  // Before the start has been said there is nothing to drain.
-  void Drain() {
-    if (!begun_) return Cancel();
-    v1::AttachRequest drain;
-    drain.mutable_drain();
-    Write(drain);
-  }
-
-  // Takes a credit for a message that has come.
-  void Take() {
-    const std::lock_guard lock(mu_);
-    --left_;
-  }
-  // Its handler has ended: gives credit back, many at a time, but none is held
-  // back while the broker has none left.
-  void GiveBack(uint64_t message_id) {
-    v1::AttachRequest request;
-    {
-      const std::lock_guard lock(mu_);
-      cancelled_.erase(message_id);
-      ++used_;
-      if (used_ < (all_ + 1) / 2 && left_ > 0) return;
-      left_ += used_;
-      request.mutable_credit()->set_messages(std::exchange(used_, 0));
-    }
-    Write(request);
-  }
-
-  void OnCancelled(uint64_t message_id) {
-    const std::lock_guard lock(mu_);
-    cancelled_.insert(message_id);
-  }
-  bool IsCancelled(uint64_t message_id) const {
-    const std::lock_guard lock(mu_);
-    return over_ || cancelled_.count(message_id) > 0;
-  }
-
- private:
-  const std::unique_ptr<AttachStream> stream_;
-  std::mutex write_mu_;
-  bool ended_ = false;  // by write_mu_
-  std::atomic<bool> begun_ = false;
-  mutable std::mutex mu_;
-  const uint32_t all_;
-  uint32_t left_;                 // credit that the broker has
-  uint32_t used_ = 0;             // to be given back
-  bool over_ = false;             // nothing can be said any more
-  std::set<uint64_t> cancelled_;  // of messages whose handlers run
-};
+}  // namespace
 
 // ---- what handlers say ------------------------------------------------------
 
@@ -136,6 +72,7 @@ bool Context::Notify(const std::string& method,
 }
 
 bool Context::Send(const v1::Message& message) {
+  if (IsTooLong(message)) return false;
   v1::AttachRequest request;
   request.mutable_send()->set_connection_id(message_.connection_id());
   *request.mutable_send()->mutable_message() = message;
@@ -156,11 +93,12 @@ struct Service::State {
 
   std::mutex mu;
   std::condition_variable changed;
+  bool ran = false;
   bool draining = false;
   bool stopped = false;
-  std::shared_ptr<Attachment> attachment;  // while there is one
-  // At most as many as there is credit.
+  std::shared_ptr<Attachment> attachment;  // the newest; it may have ended
   std::deque<Task> tasks;
+  uint32_t open = 0;           // messages, those of lost streams, too
   std::set<std::string> busy;  // orders whose task runs
   bool closing = false;        // workers end when there is nothing to do
 
@@ -202,6 +140,22 @@ void Service::On(const std::string& pattern, Handler handler) {
 void Service::OnMessage(RawHandler handler) { raw_ = std::move(handler); }
 
 grpc::Status Service::Run() {
+  if (options_.concurrency < 1 || options_.concurrency > kMaxConcurrency) {
+    return {grpc::StatusCode::INVALID_ARGUMENT,
+            "concurrency is " + std::to_string(options_.concurrency) +
+                ", 1 to " + std::to_string(kMaxConcurrency) + " are allowed"};
+  }
+  if (raw_ && !handlers_.empty()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT,
+            "On and OnMessage exclude each other: a namespace has one framing"};
+  }
+  {
+    const std::lock_guard lock(state_->mu);
+    if (std::exchange(state_->ran, true)) {
+      return {grpc::StatusCode::FAILED_PRECONDITION,
+              "the service runs, or has run, already"};
+    }
+  }
   std::vector<std::thread> workers;
   for (uint32_t i = 0; i < options_.concurrency; ++i) {
     workers.emplace_back([this] { state_->Work(); });
@@ -222,7 +176,6 @@ grpc::Status Service::Attach() {
     v1::AttachRequest start;
     v1::AttachStart& how = *start.mutable_start();
     if (!options_.name_space.empty()) how.set_namespace_(options_.name_space);
-    how.mutable_credit()->set_messages(options_.concurrency);
     v1::AttachMessages& messages = *how.mutable_messages();
     for (const auto& [pattern, handler] : handlers_) {
       messages.add_methods(pattern);
@@ -231,12 +184,15 @@ grpc::Status Service::Attach() {
     messages.set_idempotent(options_.idempotent);
     if (!options_.filter.empty()) messages.set_filter(options_.filter);
 
-    const auto attachment =
-        std::make_shared<Attachment>(client_.Attach(), options_.concurrency);
+    std::unique_ptr<AttachStream> stream = client_.Attach();
+    std::shared_ptr<Attachment> attachment;
     {
       const std::lock_guard lock(state_->mu);
       if (state_->stopped || state_->draining) return grpc::Status::OK;
-      state_->attachment = attachment;
+      // What handlers still have of a lost stream is given as they end.
+      const uint32_t open = std::min(state_->open, options_.concurrency);
+      attachment = state_->attachment = std::make_shared<Attachment>(
+          std::move(stream), options_.concurrency, options_.concurrency - open);
     }
     attachment->Start(start);
     v1::AttachResponse told;
@@ -247,16 +203,26 @@ grpc::Status Service::Attach() {
       Serve(attachment);
     }
     const grpc::Status status = attachment->Finish();
+    bool draining, stopped;
     {
       const std::lock_guard lock(state_->mu);
-      state_->attachment = nullptr;
-      if (state_->stopped || state_->draining) return grpc::Status::OK;
+      draining = state_->draining;
+      stopped = state_->stopped;
     }
-    const bool use =
-        started || (status.error_code() != grpc::INVALID_ARGUMENT &&
-                    status.error_code() != grpc::UNIMPLEMENTED);
-    if (!use || status.error_code() == grpc::UNAUTHENTICATED ||
-        status.error_code() == grpc::PERMISSION_DENIED) {
+    if (!draining || !status.ok()) attachment->Abandon();
+    if (stopped) return grpc::Status::OK;
+    if (draining) {
+      if (started && !status.ok()) {
+        Tell("the stream was lost while it was drained: " +
+             status.error_message());
+      }
+      return grpc::Status::OK;
+    }
+    // Once it has started, the start was right: an INVALID_ARGUMENT is then
+    // about what one handler sent.
+    const grpc::StatusCode code = status.error_code();
+    if ((code == grpc::INVALID_ARGUMENT && !started) ||
+        code == grpc::UNAUTHENTICATED || code == grpc::PERMISSION_DENIED) {
       return status;
     }
     Tell("the stream ended: " + status.error_message());
@@ -271,10 +237,11 @@ void Service::Serve(const std::shared_ptr<Attachment>& attachment) {
       attachment->OnCancelled(told.request_cancelled().message_id());
     }
     if (!told.has_client_message()) continue;
-    attachment->Take();
+    attachment->Take(told.client_message().message_id());
     auto message = std::make_shared<v1::ClientMessage>();
     message->Swap(told.mutable_client_message());
     const std::lock_guard lock(state_->mu);
+    ++state_->open;
     state_->tasks.push_back(
         {raw_ ? message->connection_id() : "", [this, attachment, message] {
            Handle(attachment, std::move(*message));
@@ -284,6 +251,25 @@ void Service::Serve(const std::shared_ptr<Attachment>& attachment) {
 }
 
 void Service::Handle(const std::shared_ptr<Attachment>& attachment,
+                     v1::ClientMessage message) {
+  const uint64_t id = message.message_id();
+  // Else it was over before it began.
+  if (!message.has_request() || !attachment->IsCancelled(id)) {
+    Answer(attachment, std::move(message));
+  }
+  attachment->Close(id);
+  std::shared_ptr<Attachment> newest;
+  {
+    const std::lock_guard lock(state_->mu);
+    --state_->open;
+    newest = state_->attachment;
+  }
+  // Behind the reply: so the broker never has more open than there are
+  // handlers.
+  newest->GiveBack();
+}
+
+void Service::Answer(const std::shared_ptr<Attachment>& attachment,
                      v1::ClientMessage message) {
   const uint64_t id = message.message_id();
   Context context(attachment, std::move(message));
@@ -299,15 +285,18 @@ void Service::Handle(const std::shared_ptr<Attachment>& attachment,
   } catch (...) {
     Tell("a handler threw");
   }
+  if (IsTooLong(reply.reply_)) {
+    Tell("a reply of " + std::to_string(reply.reply_.ByteSizeLong()) +
+         " bytes, at most " + std::to_string(kMaxMessageBytes) +
+         " are allowed anywhere");
+    reply = Reply::Error(-32603, "Internal error");
+  }
   if (context.message().has_request() && !context.cancelled()) {
     v1::AttachRequest request;
     request.mutable_reply()->Swap(&reply.reply_);
     request.mutable_reply()->set_message_id(id);
     attachment->Write(request);
   }
-  // Behind the reply: so the broker never has more open than there are
-  // handlers.
-  attachment->GiveBack(id);
 }
 
 const Service::Handler* Service::Find(const std::string& method) const {
@@ -351,7 +340,10 @@ void Service::Drain() {
 void Service::Stop() {
   const std::lock_guard lock(state_->mu);
   state_->stopped = true;
-  if (state_->attachment != nullptr) state_->attachment->Cancel();
+  if (state_->attachment != nullptr) {
+    state_->attachment->Cancel();
+    state_->attachment->Abandon();
+  }
   state_->changed.notify_all();
 }
 

@@ -29,8 +29,10 @@ struct ServiceOptions {
   // Whose clients. Empty: "default".
   std::string name_space;
   // Handlers that may run at once, each on a thread of its own; 1 to 1,000. It
-  // is the message credit.
+  // is the message credit. With framing RAW those messages count, too, that
+  // wait for an earlier one of their connection.
   uint32_t concurrency = 16;
+  // See AttachMessages.sticky.
   v1::AttachMessages::Sticky sticky = v1::AttachMessages::STICKY_UNSPECIFIED;
   // See AttachMessages.idempotent.
   bool idempotent = false;
@@ -46,9 +48,11 @@ struct ServiceOptions {
 // What a handler says to a request. A notification's is dropped.
 class Reply {
  public:
-  // A JSON value, sent as it is.
+  // A JSON value, sent as it is: what is none ends the stream, and the clients
+  // of what else is open get -32001. Over 3 MiB, which no endpoint takes, the
+  // client gets -32603 instead, and on_error is told.
   static Reply Result(std::string json);
-  // A JSON-RPC error. `data_json` is a JSON value, or empty.
+  // A JSON-RPC error. `data_json` is a JSON value, or empty. Likewise.
   static Reply Error(int64_t code, std::string message,
                      std::string data_json = {});
 
@@ -69,13 +73,16 @@ class Context {
   const std::string& params_json() const;
   bool is_notification() const { return message_.has_notification(); }
 
-  // Sends to this client, before the reply. False: the stream has ended.
+  // Sends to this client, before the reply. `method` has 1 to 256 bytes and
+  // does not begin with `rpc.`, `params_json` is a JSON object or array, or
+  // empty: what is wrong ends the stream. False: the stream has ended, or it is
+  // over 3 MiB, which no endpoint takes.
   bool Notify(const std::string& method, const std::string& params_json = {});
   // Any message; in a namespace with framing RAW that is the answer.
   bool Send(const v1::Message& message);
 
-  // Nobody waits for the reply any more: the client cancelled or left, or the
-  // stream has ended.
+  // Nobody waits for the reply any more: the client cancelled or left, the
+  // stream was lost, or Stop was called.
   bool cancelled() const;
 
  private:
@@ -108,7 +115,8 @@ class Service {
   // Serves until Drain or Stop. When the stream ends it attaches again, after a
   // random time of at most 0.1 s, doubled with each failure up to 10 s. Returns
   // OK after Drain or Stop; the error when attaching again is no use:
-  // INVALID_ARGUMENT of the start, UNAUTHENTICATED, PERMISSION_DENIED.
+  // INVALID_ARGUMENT of the options or the handlers, UNAUTHENTICATED,
+  // PERMISSION_DENIED. Once: FAILED_PRECONDITION when it runs, or has run.
   grpc::Status Run();
 
   // Takes nothing new, lets handlers end, and ends Run. From any thread.
@@ -123,6 +131,8 @@ class Service {
   grpc::Status Attach();
   void Serve(const std::shared_ptr<Attachment>& attachment);
   void Handle(const std::shared_ptr<Attachment>& attachment,
+              v1::ClientMessage message);
+  void Answer(const std::shared_ptr<Attachment>& attachment,
               v1::ClientMessage message);
   const Handler* Find(const std::string& method) const;
   void Tell(const std::string& what) const;

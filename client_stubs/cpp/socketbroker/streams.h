@@ -66,8 +66,9 @@ class BidiStream {
   BidiStream(const BidiStream&) = delete;
   BidiStream& operator=(const BidiStream&) = delete;
 
-  // Waits while the broker takes no more. False: the stream has ended, see
-  // Finish.
+  // Waits while the broker takes no more; the first of an AttachStream, which
+  // must be its start and come before any Read, waits for the connection, too.
+  // False: the stream has ended, see Finish.
   bool Write(const Request& request) { return stream_->Write(request); }
   // There is no more to say. What is to be read still comes.
   bool WritesDone() { return stream_->WritesDone(); }

@@ -162,7 +162,8 @@ def make_site(port, client, sessions, websocket_url):
                 self._answer(503, str(error).encode())
 
         def _login(self):
-            name = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 1000)).decode(errors="replace")
+            size = self.headers.get("Content-Length", "")
+            name = self.rfile.read(min(int(size), 1000)).decode(errors="replace") if size.isdecimal() else ""
             # A real login asks for more than a name.
             if not re.fullmatch(r"\w{1,32}", name):
                 return self._answer(400, b"a name has 1 to 32 letters")

@@ -65,6 +65,8 @@ def main():
     parser.add_argument("--key-file", type=pathlib.Path)
     arguments = parser.parse_args()
     key = arguments.key_file.read_text().strip() if arguments.key_file else None
+    if key == "":  # Without one it would answer to anybody.
+        parser.error(f"{arguments.key_file} is empty")
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
     connect_authenticator_pb2_grpc.add_ConnectAuthenticatorServicer_to_server(
         Authenticator(arguments.sessions, key), server)

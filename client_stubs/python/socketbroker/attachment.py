@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import threading
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Optional
 
 import grpc
 
@@ -13,11 +13,11 @@ from socketbroker.context import Context
 from socketbroker.error import BrokerError
 from socketbroker.jsonrpc import RESULT_LEVELS, JsonRpcError, encode
 from socketbroker.outbox import Outbox
+from socketbroker.pools import Pools
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
-from socketbroker.workers import Workers
 
 LOG = logging.getLogger("socketbroker")
 _INTERNAL_ERROR = conversation_pb2.JsonRpcError(code=-32603, message="Internal error")
@@ -67,31 +67,23 @@ class Handlers:
         raise LookupError(f"no handler for the method {method!r}, which nobody asked for")
 
 
-class Pools(NamedTuple):
-    """Who runs handlers. They outlive an attachment."""
-
-    messages: Workers
-    handshakes: Workers
-    events: Workers
-
-
 class Attachment:
     """Reads the stream, lets handlers run, and says what they answer."""
 
-    def __init__(self, client: Client, handlers: Handlers, pools: Pools, start: attach_pb2.AttachStart,
-                 credit: Dict[str, int]):
+    def __init__(self, client: Client, handlers: Handlers, pools: Pools, start: attach_pb2.AttachStart):
         self.started = False
         self._client = client
         self._handlers = handlers
         self._pools = pools
-        self._outbox = Outbox(start, credit)
+        self._outbox = pools.begin(start)
         self._mutex = threading.RLock()
         self._open: Dict[int, Context] = {}
         # Waiting, since gRPC for Python connects only while somebody waits for it.
         self._stream = client._attach(self._outbox, wait_for_ready=True)
 
     def run(self) -> Optional[BrokerError]:
-        """Returns when the stream has ended: with the error, or None when all is said."""
+        """Returns when the stream has ended: with the error, or None when the broker
+        ended it with OK, or `cut` did."""
         try:
             for told in self._stream:
                 kind = told.WhichOneof("message")
@@ -102,9 +94,6 @@ class Attachment:
             return error
         finally:
             self._stream.cancel()
-            with self._mutex:
-                for context in self._open.values():
-                    context.cancelled.set()
 
     def drain(self) -> None:
         if self.started:
@@ -114,10 +103,17 @@ class Attachment:
 
     def cut(self) -> None:
         self._stream.cancel()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Tells the handlers that what they say goes nowhere."""
+        with self._mutex:
+            for context in self._open.values():
+                context.cancelled.set()
 
     def _hear(self, kind: str, told: Any) -> None:
         if kind == "client_message":
-            self._outbox.spend("messages")
+            self._spend("messages")
             self._take(told)
         elif kind == "request_cancelled":
             with self._mutex:
@@ -125,16 +121,22 @@ class Attachment:
                 if context is not None:
                     context.cancelled.set()
         elif kind == "handshake_offer":
-            self._outbox.spend("handshakes")
+            self._spend("handshakes")
             self._pools.handshakes.submit(lambda: self._judge(told))
         elif kind == "started":
             self.started = True
             LOG.info("attached, epoch %d", told.epoch)
             self._tell("started")
         elif kind.startswith("connection_"):
-            self._outbox.spend("events")
+            self._spend("events")
             event = told if kind == "connection_closed" else told.connection
-            self._tell(kind, event, then=lambda: self._outbox.free("events"))
+            self._tell(kind, event, then=lambda: self._free("events"))
+
+    def _spend(self, kind: str) -> None:
+        self._pools.spend(kind, self._outbox)
+
+    def _free(self, kind: str, request: Optional[attach_pb2.AttachRequest] = None) -> None:
+        self._pools.free(kind, self._outbox, request)
 
     def _tell(self, event: str, *arguments: Any, then: Callable[[], None] = lambda: None) -> None:
         tell_event(self._handlers, self._pools, event, *arguments, then=then)
@@ -142,7 +144,7 @@ class Attachment:
     def _take(self, message: conversation_pb2.ClientMessage) -> None:
         kind = message.WhichOneof("content")
         if kind is None:  # it is of a later version
-            self._outbox.free("messages")
+            self._free("messages")
             return
         context = Context(message, self._outbox)
         with self._mutex:
@@ -161,9 +163,9 @@ class Attachment:
             del self._open[message.message_id]
         if kind == "request" and reply is not None and not context.cancelled.is_set():
             reply.message_id = message.message_id
-            self._outbox.put(attach_pb2.AttachRequest(reply=reply), done="messages")
+            self._free("messages", attach_pb2.AttachRequest(reply=reply))
         else:
-            self._outbox.free("messages")
+            self._free("messages")
 
     def _outcome(self, kind: str, content: Any, context: Context) -> conversation_pb2.Reply:
         try:
@@ -189,7 +191,9 @@ class Attachment:
             if isinstance(verdict, Refusal):
                 raise verdict
             if not isinstance(verdict, connection_pb2.Identity):
-                raise TypeError(f"a handshake handler must return an Identity or a Refusal, but returned {verdict!r}")
+                # Not the value: it may be what proves a session.
+                raise TypeError("a handshake handler must return an Identity or a Refusal, but returned a "
+                                + type(verdict).__name__)
             self._client.add_connection(
                 pb.AddConnectionRequest(connection_id=offer.connection_id, identity=verdict))
         except Refusal as refusal:
@@ -204,7 +208,7 @@ class Attachment:
             # Nobody is refused for a fault of ours: the broker offers it again.
             LOG.exception("the handshake handler failed for connection %s", offer.connection_id)
         finally:
-            self._outbox.free("handshakes")
+            self._free("handshakes")
 
 
 def _returned(handler: Handler, params: Any, context: Context) -> Any:

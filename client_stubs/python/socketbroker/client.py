@@ -28,6 +28,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # A page of connections, or the answer of Publish, can have more than the 4 MiB
+    # that gRPC takes. The broker bounds what it says.
+    ("grpc.max_receive_message_length", -1),
 )
 # The reasons with which a binding may succeed with a newer epoch.
 _EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD")
@@ -150,7 +153,8 @@ class Client:
     ) -> Iterator[pb.PublishResponse]:
         """Does what the requests say, and yields their responses, in order.
 
-        The requests are taken from another thread, as fast as the broker does
+        It begins when the first response is asked for, and what is left of it is
+        cancelled when the iterator is closed. The requests are taken from another thread, as fast as the broker does
         them. An item's error: see `from_publish_error`. A timeout, when given,
         ends the whole stream.
         """
@@ -338,7 +342,8 @@ class Client:
         verified.verified_at_epoch = self.newest_epoch
         identity = verify()
         if not isinstance(identity, connection_pb2.Identity):
-            raise TypeError(f"verify must return an Identity or raise, but returned {identity!r}")
+            # Not the value: it may be what proves a session.
+            raise TypeError(f"verify must return an Identity or raise, but returned a {type(identity).__name__}")
         verified.identity.CopyFrom(identity)
         return verified
 

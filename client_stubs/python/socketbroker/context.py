@@ -3,7 +3,7 @@
 import threading
 from typing import Any, Union
 
-from socketbroker.jsonrpc import check_method, encode_params
+from socketbroker.jsonrpc import check_method, check_size, encode_params
 from socketbroker.outbox import Outbox
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
@@ -58,25 +58,36 @@ class Context:
         """Sends a notification to this connection. It arrives before the reply.
 
         Needs the role `send`. A client that is gone gets nothing, and nobody is
-        told. Waits while the stream to the broker is full.
+        told; nor does one get what is over the `max_message_bytes` of its
+        endpoint, which the broker logs. Waits while the stream to the broker is
+        full.
 
         Args:
           method: 1 to 256 bytes, and not `rpc.` and more.
-          params: a dict or a list, or None for none.
+          params: a dict or a list, or None for none; as JSON at most 3 MiB.
+
+        Raises:
+          ValueError, TypeError: no client may be sent this.
         """
         check_method(method)
         self._send(message_pb2.Message(notification=message_pb2.JsonRpcNotification(
             method=method, params_json=encode_params(params))))
 
-    def send(self, message: Union[str, bytes]) -> None:
+    def send(self, message: Union[str, bytes, bytearray, memoryview]) -> None:
         """Sends a text or binary message to this connection, with framing RAW.
 
-        In order, and under the conditions of `notify`.
+        In order, and under the conditions of `notify`. Binary is a bytes, bytearray
+        or memoryview.
         """
         if isinstance(message, str):
+            check_size(len(message.encode()))
             self._send(message_pb2.Message(text=message))
+        elif isinstance(message, (bytes, bytearray, memoryview)):
+            data = bytes(message)
+            check_size(len(data))
+            self._send(message_pb2.Message(binary=data))
         else:
-            self._send(message_pb2.Message(binary=bytes(message)))
+            raise TypeError(f"a message must be a str or bytes, but is a {type(message).__name__}")
 
     def _send(self, message: message_pb2.Message) -> None:
         self._outbox.put_send(attach_pb2.AttachRequest(

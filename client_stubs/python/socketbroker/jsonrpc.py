@@ -10,6 +10,8 @@ PARAMS_LEVELS = 31
 RESULT_LEVELS = 31
 _DATA_LEVELS = 30
 _MAX_METHOD_BYTES = 256
+# The most that `max_message_bytes` of an endpoint may be.
+_MAX_MESSAGE_BYTES = 3 * 1024 * 1024
 
 
 class JsonRpcError(Exception):
@@ -42,11 +44,14 @@ class JsonRpcError(Exception):
 def encode(value: Any, levels: int) -> bytes:
     """JSON text that the broker takes, or ValueError or TypeError.
 
-    To the broker a text that is none is a fault of the whole service, whose
-    stream it ends; so it is found here, where it is the fault of one handler.
+    To the broker a text that is none, or much too long, is a fault of the whole
+    service, whose stream it ends; so it is found here, where it is the fault of
+    one handler.
     """
     _check(value, levels)
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    check_size(len(text))
+    return text
 
 
 def _check(value: Any, levels: int) -> None:
@@ -76,6 +81,12 @@ def encode_params(params: Any) -> Optional[bytes]:
     if not isinstance(params, (dict, list, tuple)):
         raise TypeError(f"params must be a dict, a list or None, but are {params!r}")
     return encode(params, PARAMS_LEVELS)
+
+
+def check_size(size: int) -> None:
+    """What no endpoint takes is not sent."""
+    if size > _MAX_MESSAGE_BYTES:
+        raise ValueError(f"the message has {size} bytes, at most {_MAX_MESSAGE_BYTES} are allowed anywhere")
 
 
 def check_method(method: str) -> None:

@@ -6,16 +6,17 @@ from typing import Deque, Dict, Optional, Tuple
 
 from socketbroker.v1 import attach_pb2
 
-# Who sends more than the stream takes waits.
+# Who sends more than the stream takes waits: so many messages, or bytes.
 _MAX_SENDS = 1000
+_MAX_BYTES = 16 * 1024 * 1024
 
 
 class _Credit:
     """What is left of one kind of credit, and what is to be given back."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, left: int):
         self.most = most
-        self.left = most
+        self.left = left
         self.freed = 0
 
     def due(self, idle: bool) -> bool:
@@ -34,13 +35,14 @@ class _Credit:
 class Outbox:
     """The requests of one Attach stream, in order. Any thread may use it."""
 
-    def __init__(self, start: attach_pb2.AttachStart, credit: Dict[str, int]):
-        """`credit` is the most of each kind, by the names of AttachCredit."""
-        self._credit = {kind: _Credit(most) for kind, most in credit.items()}
+    def __init__(self, start: attach_pb2.AttachStart, most: Dict[str, int], credit: Dict[str, int]):
+        """`most` of each kind, by the names of AttachCredit, and the `credit` that it starts with."""
+        self._credit = {kind: _Credit(most[kind], credit[kind]) for kind in most}
         first = attach_pb2.AttachRequest(start=start)
         first.start.credit.CopyFrom(attach_pb2.AttachCredit(**credit))
         # With what is done once it is taken.
         self._requests: Deque[Tuple[attach_pb2.AttachRequest, str]] = collections.deque([(first, "")])
+        self._bytes = 0  # of them all
         self._closed = False
         lock = threading.RLock()  # since a signal may come at any place of the same thread
         self._news = threading.Condition(lock)
@@ -53,15 +55,17 @@ class Outbox:
             if item is None:
                 self._closed = True
                 self._requests.clear()
+                self._bytes = 0
                 self._room.notify_all()
             elif not self._closed:
                 self._requests.append((item, done))
+                self._bytes += item.ByteSize()
             self._news.notify()
 
     def put_send(self, request: attach_pb2.AttachRequest) -> None:
         """`put`, once there is room."""
         with self._room:
-            while len(self._requests) >= _MAX_SENDS and not self._closed:
+            while (len(self._requests) >= _MAX_SENDS or self._bytes >= _MAX_BYTES) and not self._closed:
                 self._room.wait()
             self.put(request)
 
@@ -90,8 +94,9 @@ class Outbox:
                 if due:
                     return attach_pb2.AttachRequest(credit=attach_pb2.AttachCredit(**due))
                 if not idle:
-                    self._room.notify()
                     request, done = self._requests.popleft()
+                    self._bytes -= request.ByteSize()
+                    self._room.notify()
                     if done:
                         self._credit[done].freed += 1
                     return request

@@ -18,14 +18,14 @@ from typing import Any, Callable, Optional, Tuple, TypeVar, Union, overload
 
 import grpc
 
-from socketbroker.attachment import LOG, Attachment, Handlers, Pools, Refusal, tell_event
+from socketbroker.attachment import LOG, Attachment, Handlers, Refusal, tell_event
 from socketbroker.client import Client
 from socketbroker.context import Context
 from socketbroker.error import BrokerError
+from socketbroker.pools import Pools
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import handshake_pb2
-from socketbroker.workers import Workers
 
 _FIRST_DELAY = 0.1
 _MAX_DELAY = 10.0
@@ -77,7 +77,8 @@ class Service:
             `send` for what handlers send and `bind` for `on_handshake`.
           namespace: where.
           concurrency: so many messages are handled at once, 1 to 10,000. More
-            wait in the broker, or go to other services.
+            wait in the broker, or go to other services. With framing RAW those
+            that wait here for an earlier one of their connection count, too.
           handshake_concurrency: the same for clients that are judged.
           sticky: what stays with the service that got the first of it: "none",
             the messages of a "connection", or those of an "account".
@@ -107,7 +108,7 @@ class Service:
         self._ran = False
         self._draining = False
         self._deadline = math.inf  # of the drain
-        self._attachment: Optional[Attachment] = None
+        self._attachment: Optional[Attachment] = None  # the newest; it may have ended
 
     @property
     def client(self) -> Client:
@@ -137,6 +138,8 @@ class Service:
           pattern: a method, all with a prefix such as `orders.*`, or `*`. A whole
             name goes before a prefix, and a longer prefix before a shorter one.
         """
+        if not isinstance(pattern, str):
+            raise TypeError(f"the pattern must be a str, but is {pattern!r}: a decorator is written @service.on('m')")
         if handler is None:
             return lambda decorated: self.on(pattern, decorated)
         if pattern in self._handlers.methods:
@@ -148,7 +151,10 @@ class Service:
     def on_message(self, handler: _Message) -> _Message:
         """Takes all messages of a namespace with framing RAW, in order per connection.
 
-        The handler is called with a str or bytes, and a Context.
+        The handler is called with a str or bytes, and a Context. A client that
+        sends faster than it is handled can have all of the `concurrency` wait for
+        its earlier messages, and so keep others waiting: let the handler be
+        quick, or limit clients by the endpoint's `max_messages_per_second`.
         """
         self._check_not_running()
         self._handlers.message = handler
@@ -200,7 +206,8 @@ class Service:
 
         It waits at random up to 0.1 s before it does, up to twice that after each
         failure, and never more than 10 s; then as long as there is no broker.
-        Handlers that still run have their Context cancelled.
+        Handlers that still run when it is lost have their Context cancelled, and
+        count for the concurrency until they end.
 
         Raises:
           BrokerError: there is no use in trying again: the broker does not take
@@ -210,16 +217,14 @@ class Service:
         self._check_not_running()
         self._ran = True
         start = self._make_start()
-        pools = Pools(*(Workers(threads, name, self._changed) for threads, name in (
-            (self._credit["messages"], "messages"), (self._credit["handshakes"], "handshakes"), (1, "events"))))
+        pools = Pools(self._credit, self._changed)
         try:
             self._serve(start, pools)
-            self._wait_until(lambda: all(pool.idle for pool in pools))
+            self._wait_until(lambda: pools.idle)
         finally:
             if self._attachment is not None:
                 self._attachment.cut()
-            for pool in pools:
-                pool.stop()
+            pools.stop()
 
     def drain(self, timeout: Optional[float] = None) -> None:
         """Takes no more messages; `run` returns when the handlers have ended.
@@ -270,7 +275,11 @@ class Service:
         delay = _FIRST_DELAY
         while not self._draining:
             attachment, error = self._attach_once(start, pools)
+            if error is not None or not self._draining:
+                attachment.abandon()
             if self._draining:
+                if error is not None:
+                    LOG.warning("the stream was lost while it was drained: %s", error)
                 return
             if error is not None and _is_final(error, attachment.started):
                 raise error
@@ -287,7 +296,7 @@ class Service:
         self, start: attach_pb2.AttachStart, pools: Pools
     ) -> Tuple[Attachment, Optional[BrokerError]]:
         with self._changed:
-            attachment = self._attachment = Attachment(self._client, self._handlers, pools, start, self._credit)
+            attachment = self._attachment = Attachment(self._client, self._handlers, pools, start)
             if self._draining:
                 attachment.drain()
         ended: "concurrent.futures.Future[Optional[BrokerError]]" = concurrent.futures.Future()
@@ -298,9 +307,7 @@ class Service:
                 LOG.warning("not attached yet, and waiting: %s", reason)
         if not self._wait_until(ended.done):
             attachment.cut()
-        error = ended.result()
-        self._attachment = None
-        return attachment, error
+        return attachment, ended.result()
 
     def _read(self, attachment: Attachment, ended: "concurrent.futures.Future[Optional[BrokerError]]") -> None:
         try:
@@ -325,7 +332,7 @@ class Service:
 
 def _is_final(error: BrokerError, started: bool) -> bool:
     """Once it has started, the start was right: an INVALID_ARGUMENT is then about
-    what one handler sent, such as more than its client may get."""
+    what one handler sent."""
     if error.code == grpc.StatusCode.INVALID_ARGUMENT:
         return not started
     return error.code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)

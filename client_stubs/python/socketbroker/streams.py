@@ -39,6 +39,7 @@ class _Responses:
         self.cancel()
 
     def cancel(self) -> None:
+        """Ends the stream. What was said on it may be done or not."""
         self._cancelled = True
         self._call.cancel()
 

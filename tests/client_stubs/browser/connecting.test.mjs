@@ -178,6 +178,7 @@ for (const [field, options] of Object.entries({
   stableAfter: {stableAfter: NaN},
   maxQueue: {maxQueue: 1.5},
   cancelMethod: {cancelMethod: null},
+  WebSocket: {WebSocket: null},
   'closeCodes\\[4001\\]': {closeCodes: {4001: 'sometimes'}},
   'heartbeat.method': {heartbeat: {}},
   'heartbeat.interval': {heartbeat: {method: 'ping', interval: -1}},

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from harness import raw
 from harness.broker import BINARY, PATIENCE
 from harness.devtools import Browser
 
@@ -145,6 +146,13 @@ def test_two_users_and_two_tabs_of_one_session(broker, run_chat, browser):
     # A tab that is closed is missed.
     alice.close()
     bob.wait("document.getElementById('messages').innerText.match(/alice has left/g).length === 3")
+
+
+def test_a_login_without_a_length_is_refused(broker, run_chat):
+    chat = run_chat(port_of(broker.control), port_of(broker.websocket), "/nonexistent")
+    for length in ("-1", "x", ""):
+        login = f"POST /login HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode()
+        assert raw.exchange(int(port_of(chat.url.rstrip("/"))), login).status == 400
 
 
 def test_it_goes_on_when_the_service_is_started_again(broker, run_chat, browser):

@@ -11,6 +11,11 @@ from socketbroker.v1 import attach_pb2, conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 
+def messages(*methods, **options):
+    """What AttachStart says of the methods that a service takes."""
+    return attach_pb2.AttachMessages(methods=methods, **options)
+
+
 class Service:
     """An attached service that keeps what it is told until the test asks."""
 

@@ -102,3 +102,5 @@ class Socket:
     def _abort(self):
         if self._socket.transport is not None:
             self._socket.transport.abort()
+            # It may wait for ever for somebody to receive what it has read.
+            self._socket.transfer_data_task.cancel()

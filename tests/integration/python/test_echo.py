@@ -81,7 +81,8 @@ def chops(data, size):
 def send_fragments(socket, opcode, parts, between=None):
     for i, part in enumerate(parts):
         socket.send(opcode if i == 0 else CONTINUATION, part, fin=i == len(parts) - 1)
-        if between is not None:
+        # Not behind the last one: the echo may overtake that pong.
+        if between is not None and i < len(parts) - 1:
             socket.send(PING, between)
 
 
@@ -137,7 +138,7 @@ def test_fragments_are_joined_with_pings_between(connect, opcode, size, parts):
     assert message(socket) == (opcode, data)
     few = chops(data, max(1, size // 8)) if size else [b"", b""]
     send_fragments(socket, opcode, few, between=b"ping")
-    pongs = [socket.frame() for _ in few]
+    pongs = [socket.frame() for _ in few[1:]]
     assert {(f.opcode, f.payload) for f in pongs} == {(PONG, b"ping")}
     assert message(socket) == (opcode, data)
 

@@ -102,6 +102,16 @@ def test_items_are_done_in_order(start_broker, shards):
         assert [socket.receive_json()["params"]["n"] for _ in range(172)] == list(range(172))
 
 
+def test_the_answer_to_a_full_request_fits(broker):
+    """The largest that the API has: a thousand times a connection with all that it may carry."""
+    socket = broker.join("a1", labels={f"k{n}": "x" * 200 for n in range(30)})
+    update = pb.UpdateConnectionRequest(connection_id=socket.id)
+    update.update_mask.paths.append("expires_at")
+    (response,) = broker.client.publish([pb.PublishRequest(items=[pb.PublishItem(update_connection=update)] * 1000)])
+    assert response.ByteSize() > 4 << 20
+    assert {len(result.update_connection.connection.identity.labels) for result in response.results} == {30}
+
+
 def error_of(call, request):
     with pytest.raises(BrokerError) as caught:
         call(request)

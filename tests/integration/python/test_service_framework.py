@@ -83,6 +83,28 @@ def test_a_fault_of_a_handler_is_logged_and_not_told(broker, serve, caplog):
     assert "the secret" in caplog.text and socket.id in caplog.text
 
 
+def test_a_result_that_is_far_too_long_is_its_own_fault(broker, serve):
+    """And not that of those who wait for another reply on the same stream."""
+    waiting, end = threading.Event(), threading.Event()
+
+    def wait(params, context):
+        waiting.set()
+        assert end.wait(PATIENCE)
+
+    def prepare(service):
+        service.on("wait", wait)
+        service.on("long", lambda params, context: (5 << 20) * "x")
+
+    serve(broker, prepare)
+    socket = broker.join("a1")
+    request(socket, 1, "wait")
+    assert waiting.wait(PATIENCE)
+    request(socket, 2, "long")
+    assert socket.receive_json() == error(2, -32603, "Internal error")
+    end.set()
+    assert socket.receive_json() == result(1, None)
+
+
 def test_notifications_come_before_the_reply(broker, serve):
     def work(params, context):
         for n in range(100):
