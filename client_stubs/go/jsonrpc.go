@@ -38,6 +38,9 @@ type JSONRPCError struct {
 func (e *JSONRPCError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Message) }
 
 func (e *JSONRPCError) toProto() (*pb.JsonRpcError, error) {
+	if e == nil {
+		return nil, errors.New("the error is a nil *JSONRPCError, which is not nil as an error")
+	}
 	result := &pb.JsonRpcError{Code: e.Code, Message: strings.ToValidUTF8(e.Message, "\ufffd")}
 	if e.Data != nil {
 		data, err := encode(e.Data, maxDataLevels)

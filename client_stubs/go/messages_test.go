@@ -52,6 +52,10 @@ func TestWhatAHandlerGets(t *testing.T) {
 	}
 }
 
+type panics struct{}
+
+func (panics) MarshalJSON() ([]byte, error) { panic("a fault of its data") }
+
 func TestWhatAHandlerAnswers(t *testing.T) {
 	var nested any
 	for i := 0; i < 32; i++ {
@@ -78,6 +82,12 @@ func TestWhatAHandlerAnswers(t *testing.T) {
 		{"a panic", func() (any, error) { panic("a fault") }, failure(0, -32603, "Internal error", ""), "a fault"},
 		{"not JSON", func() (any, error) { return math.Inf(1), nil }, failure(0, -32603, "Internal error", ""), "unsupported value"},
 		{"too deep", func() (any, error) { return nested, nil }, failure(0, -32603, "Internal error", ""), "more than 31 levels"},
+		{"a nil *JSONRPCError", func() (any, error) {
+			var none *JSONRPCError
+			return 1, none
+		}, failure(0, -32603, "Internal error", ""), "nil *JSONRPCError"},
+		{"data that panics", func() (any, error) { return nil, &JSONRPCError{Data: panics{}} },
+			failure(0, -32603, "Internal error", ""), "a fault of its data"},
 		{"data that is wrong", func() (any, error) { return nil, &JSONRPCError{Data: math.NaN()} },
 			failure(0, -32603, "Internal error", ""), "the error's data"},
 	}

@@ -325,6 +325,9 @@ func TestHandshakesAreJudged(t *testing.T) {
 			return nil, nil
 		case "panic":
 			panic("a fault")
+		case "nil refusal":
+			var none *Refusal
+			return nil, none
 		}
 		return &pb.Identity{AccountId: proto.String(handshake.GetQuery())}, nil
 	})
@@ -358,9 +361,12 @@ func TestHandshakesAreJudged(t *testing.T) {
 	wantRefused(3, "")
 	offer(4, "ALREADY_BOUND")
 	r.wantLog(t, "ALREADY_BOUND")
-	for id, query := range []string{"fault", "nothing", "panic"} {
-		offer(uint64(5+id), query)
-		r.wantLog(t, map[string]string{"fault": "database is away", "nothing": "neither", "panic": "a fault"}[query])
+	faults := map[string]string{
+		"fault": "database is away", "nothing": "neither", "panic": "a fault", "nil refusal": "a nil *Refusal",
+	}
+	for query, fault := range faults {
+		offer(5, query)
+		r.wantLog(t, fault)
 	}
 	offer(9, "refuse") // nothing was said of the others
 	wantRefused(9, strings.Repeat("é", 61))
