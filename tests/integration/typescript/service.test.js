@@ -11,25 +11,10 @@ const {test} = require('node:test');
 const {Queue} = require('../../client_stubs/typescript/queue.js');
 const {grpc, socketbroker} = require('../../client_stubs/typescript/package.js');
 const {Broker} = require('../node/broker.js');
-const {ask, clientOf, connect, start} = require('./running.js');
+const {ask, attach, clientOf, connect, quiet, start} = require('./running.js');
 
 const {JsonRpcError, refuse, Service} = socketbroker;
 const options = {timeout: 60000};
-const quiet = {info() {}, warn() {}, error() {}};
-
-// Runs the service until the test ends. Returns when it is attached, with a Queue
-// of the times that it is again.
-async function attach(t, service) {
-  const attached = new Queue();
-  service.onStarted((started) => attached.push(started));
-  const ended = service.run();
-  t.after(async () => {
-    void service.drain(0);
-    await ended.catch(() => {});
-  });
-  await Promise.race([attached.next(), ended]);
-  return attached;
-}
 
 test('requests are answered', options, async (t) => {
   const {broker, client} = await start(t);
