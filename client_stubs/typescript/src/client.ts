@@ -375,7 +375,10 @@ async function feed(
   requests: AsyncIterable<Input<v1.PublishRequest>> | Iterable<Input<v1.PublishRequest>>,
   writer: Writer<v1.PublishRequest>,
 ): Promise<void> {
-  for await (const request of requests) {
+  const source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
+  // It may wait for a request that never comes.
+  writer.whenOver(async () => { await source.return?.(); });
+  for await (const request of {[Symbol.asyncIterator]: () => source as AsyncIterator<Input<v1.PublishRequest>>}) {
     await writer.write(v1.PublishRequest.fromPartial(request));
     if (writer.over) return;
   }
