@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	pb "socketbroker.dev/go/socketbrokerv1"
 )
 
@@ -100,8 +103,8 @@ func (a *attachment) outcome(ctx context.Context, request *Request) *pb.Reply {
 	if err == nil {
 		return reply
 	}
-	// What comes of its end is no fault.
-	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+	// What comes of its end is no fault, nor is a call that ended with it.
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) && status.Code(err) != codes.Canceled {
 		a.service.logf("the handler failed for %q of connection %s: %v", request.Method, request.ConnectionID, err)
 	}
 	return &pb.Reply{Outcome: &pb.Reply_Error{Error: internalError}}

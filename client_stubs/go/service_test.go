@@ -203,20 +203,25 @@ func TestACancelledRequestGetsNoReply(t *testing.T) {
 	r := newRunning(t, ServiceOptions{Concurrency: 1})
 	begun := make(chan struct{})
 	r.On("*", echo)
-	r.On("wait", func(ctx context.Context, _ *Request) (any, error) {
-		close(begun)
+	r.On("wait", func(ctx context.Context, request *Request) (any, error) {
+		begun <- struct{}{}
 		<-ctx.Done()
+		if request.Params != nil {
+			return nil, getInfo(ctx, r.Client())
+		}
 		return nil, ctx.Err()
 	})
 	stream := r.attached(t)
 	r.wantLog(t, "attached")
-	stream.request(t, 1, "wait", "")
-	receive(t, begun)
 	stream.cancelled(t, 9)
-	stream.cancelled(t, 1)
-	// It is over when its credit is back.
-	if said := stream.hearAny(t); said.GetCredit().GetMessages() != 1 {
-		t.Errorf("got %v", said)
+	for _, params := range []string{"", "[]"} {
+		stream.request(t, 1, "wait", params)
+		receive(t, begun)
+		stream.cancelled(t, 1)
+		// It is over when its credit is back.
+		if said := stream.hearAny(t); said.GetCredit().GetMessages() != 1 {
+			t.Errorf("got %v", said)
+		}
 	}
 	if len(r.logged) > 0 {
 		t.Errorf("it says %s", <-r.logged)

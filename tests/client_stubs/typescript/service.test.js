@@ -228,18 +228,20 @@ test('handlers start in order and run side by side', options, async (t) => {
 });
 
 test('a cancelled request aborts its handler, whose answer is dropped', options, async (t) => {
-  const {broker, logger, service} = await start(t);
+  const {broker, client, logger, service} = await start(t);
   const aborted = new Queue();
   service.on('wait', (params, {signal}) => new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => {
       aborted.push(signal.reason);
-      if (params) reject(signal.reason);
-      else resolve('late');
+      if (!params) resolve('late');
+      else if (params[0] === 'fault') reject(new Error('the disk is full'));
+      else if (params[0] === 'call') client.getBrokerInfo({}, {signal}).catch(reject);
+      else reject(signal.reason);
     });
   }));
   service.on('next', () => 1);
   const {session} = await attach(t, broker, service);
-  for (const [id, params] of [[1n, undefined], [2n, ['reject']]]) {
+  for (const [id, params] of [[1n, undefined], [2n, ['reject']], [2n, ['call']], [2n, ['fault']]]) {
     session.ask(id, 'wait', params);
     session.tell({requestCancelled: {messageId: id, cause: 'CAUSE_TIMEOUT'}});
     const reason = await aborted.next();
@@ -250,7 +252,8 @@ test('a cancelled request aborts its handler, whose answer is dropped', options,
   session.tell({requestCancelled: {messageId: 99n}});
   session.ask(3n, 'next');
   assert.equal((await session.next('reply')).messageId, 3n);
-  assert.deepEqual(logger.lines.filter((line) => line.startsWith('error')), []);
+  assert.deepEqual(logger.lines.filter((line) => line.startsWith('error')),
+    ['error socketbroker: the handler of wait failed: the disk is full']);
 });
 
 test('raw messages in and out', options, async (t) => {
