@@ -2,6 +2,7 @@ package socketbroker
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -17,16 +18,25 @@ import (
 // DefaultTimeout is how long a call may take whose context has no deadline.
 const DefaultTimeout = 10 * time.Second
 
+const (
+	// What a call of RequestConnection may take beyond the time of its client.
+	askingTime = 5 * time.Second
+	// A page of 1,000 connections with many labels is over the 4 MiB of gRPC.
+	maxAnswerBytes = 64 << 20
+)
+
 // ClientOptions says how a Client connects and calls. The zero value is for a
 // broker on this machine.
 type ClientOptions struct {
 	// How to connect, such as what TLSFromFiles returns. Nil: in plain text, which
 	// is for the loopback interface and Unix-domain sockets.
 	Credentials credentials.TransportCredentials
-	// Sent with every call; without Credentials in plain text. Empty: none.
+	// Printable ASCII. Sent with every call; without Credentials in plain text.
+	// Empty: none.
 	APIKey string
 	// How long a call may take whose context has no deadline, the wait for the
-	// connection included. Streams have no limit. 0: DefaultTimeout.
+	// connection included. Streams have no limit, and RequestConnection has the
+	// timeout of its request and 5 s when that is more. 0: DefaultTimeout.
 	Timeout time.Duration
 	// A call fails with UNAVAILABLE as soon as an attempt to connect has failed.
 	// Else it waits for the connection until its deadline, and fails then with
@@ -55,6 +65,12 @@ type Client struct {
 // "127.0.0.1:50051", "dns:///broker:50051", "unix:/run/socket-broker.sock". The
 // error says what is wrong with the target or the options.
 func NewClient(target string, options ClientOptions) (*Client, error) {
+	// Else each call would fail, as if there were a fault in gRPC.
+	for _, character := range []byte(options.APIKey) {
+		if character < ' ' || character > '~' {
+			return nil, errors.New("APIKey has a byte that is not printable ASCII, such as the end of a line")
+		}
+	}
 	client := &Client{timeout: options.Timeout}
 	if client.timeout == 0 {
 		client.timeout = DefaultTimeout
@@ -65,7 +81,7 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(!options.FailFast)),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(!options.FailFast), grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 		grpc.WithChainUnaryInterceptor(client.interceptCall),
 		grpc.WithChainStreamInterceptor(interceptStream),
 		// Else gRPC waits up to two minutes between attempts, and calls fail that
@@ -115,7 +131,7 @@ func (c *Client) interceptCall(ctx context.Context, method string, request, resp
 	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	if _, has := ctx.Deadline(); !has {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		ctx, cancel = context.WithTimeout(ctx, c.timeoutOf(request))
 		defer cancel()
 	}
 	if err := invoke(ctx, method, request, response, conn, options...); err != nil {
@@ -125,6 +141,15 @@ func (c *Client) interceptCall(ctx context.Context, method string, request, resp
 		c.rememberEpoch(answer.GetEpoch())
 	}
 	return nil
+}
+
+func (c *Client) timeoutOf(request any) time.Duration {
+	if asking, is := request.(*pb.RequestConnectionRequest); is {
+		if timeout := asking.GetTimeout().AsDuration() + askingTime; timeout > c.timeout {
+			return timeout
+		}
+	}
+	return c.timeout
 }
 
 func interceptStream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,

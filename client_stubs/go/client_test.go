@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "socketbroker.dev/go/socketbrokerv1"
 )
@@ -67,6 +69,44 @@ func TestCallsHaveADeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDeadline(t, broker, time.Hour)
+}
+
+func TestAClientThatIsAskedHasItsTime(t *testing.T) {
+	broker := startFakeBroker(t)
+	client := broker.client(t, ClientOptions{})
+	for _, each := range []struct{ timeout, want time.Duration }{{0, 10 * time.Second}, {time.Minute, 65 * time.Second}} {
+		_, err := client.RequestConnection(context.Background(), &pb.RequestConnectionRequest{Timeout: durationpb.New(each.timeout)})
+		wantError(t, err, codes.Unimplemented)
+		calls := broker.of("RequestConnection")
+		if left := calls[len(calls)-1].left; left > each.want || left < each.want-patience/2 {
+			t.Errorf("a call had %v left, want about %v", left, each.want)
+		}
+	}
+}
+
+func TestAnAPIKeyThatCannotBeSent(t *testing.T) {
+	for _, key := range []string{"canary\n", "can\xe4ry"} {
+		_, err := NewClient("127.0.0.1:1", ClientOptions{APIKey: key})
+		if err == nil || strings.Contains(err.Error(), "can") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestLongAnswers(t *testing.T) {
+	broker := startFakeBroker(t)
+	connection := &pb.Connection{Query: strings.Repeat("q", 10_000)}
+	broker.on("ListConnections", func(proto.Message) (proto.Message, error) {
+		response := &pb.ListConnectionsResponse{}
+		for range make([]struct{}, 1000) {
+			response.Connections = append(response.Connections, connection)
+		}
+		return response, nil
+	})
+	page, err := broker.client(t, ClientOptions{}).ListConnections(context.Background(), &pb.ListConnectionsRequest{})
+	if err != nil || len(page.GetConnections()) != 1000 {
+		t.Error(err)
+	}
 }
 
 func TestEveryMethodIsThere(t *testing.T) {

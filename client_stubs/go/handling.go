@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	pb "socketbroker.dev/go/socketbrokerv1"
 )
 
@@ -92,31 +95,35 @@ func (a *attachment) forget(id uint64) {
 }
 
 func (a *attachment) outcome(ctx context.Context, request *Request) *pb.Reply {
-	var result []byte
-	err := guard(func() error {
-		value, err := a.service.find(request.Method)(ctx, request)
-		if err == nil && !request.IsNotification {
-			result, err = encode(value, maxLevels)
-		}
+	var reply *pb.Reply
+	err := guard(func() (err error) {
+		reply, err = a.answer(ctx, request)
 		return err
 	})
 	if err == nil {
-		return &pb.Reply{Outcome: &pb.Reply_ResultJson{ResultJson: result}}
+		return reply
 	}
-	answer := internalError
-	var meant *JSONRPCError
-	if errors.As(err, &meant) {
-		var fault error
-		if answer, fault = meant.toProto(); fault == nil {
-			return &pb.Reply{Outcome: &pb.Reply_Error{Error: answer}}
-		}
-		answer, err = internalError, fault
-	}
-	// What comes of its end is no fault.
-	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+	// What comes of its end is no fault, nor is a call that ended with it.
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) && status.Code(err) != codes.Canceled {
 		a.service.logf("the handler failed for %q of connection %s: %v", request.Method, request.ConnectionID, err)
 	}
-	return &pb.Reply{Outcome: &pb.Reply_Error{Error: answer}}
+	return &pb.Reply{Outcome: &pb.Reply_Error{Error: internalError}}
+}
+
+// answer calls code of the application, and may panic. Its error is
+// not for the client.
+func (a *attachment) answer(ctx context.Context, request *Request) (*pb.Reply, error) {
+	value, err := a.service.find(request.Method)(ctx, request)
+	var meant *JSONRPCError
+	if errors.As(err, &meant) {
+		answer, err := meant.toProto()
+		return &pb.Reply{Outcome: &pb.Reply_Error{Error: answer}}, err
+	}
+	if err != nil || request.IsNotification {
+		return &pb.Reply{}, err
+	}
+	text, err := encode(value, maxLevels)
+	return &pb.Reply{Outcome: &pb.Reply_ResultJson{ResultJson: text}}, err
 }
 
 // tellEvent calls the handler of an event that takes credit.

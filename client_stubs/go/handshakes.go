@@ -21,7 +21,12 @@ type Refusal struct {
 }
 
 // Error is the reason.
-func (r *Refusal) Error() string { return fmt.Sprintf("refused: %q", r.Reason) }
+func (r *Refusal) Error() string {
+	if r == nil {
+		return "the error is a nil *Refusal, which is not nil as an error"
+	}
+	return fmt.Sprintf("refused: %q", r.Reason)
+}
 
 // HandshakeHandler judges a client that connects: it returns the identity of
 // the client, which is then admitted, or a *Refusal. After any other error,
@@ -43,7 +48,7 @@ func (a *attachment) judge(offer *pb.HandshakeOffer) {
 	switch {
 	case err == nil:
 		return
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal) && refusal != nil:
 		a.refuse(offer, refusal.Reason)
 		return
 	case hasReason(err, "CREDENTIAL_REVOKED"):

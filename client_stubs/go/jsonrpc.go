@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	pb "socketbroker.dev/go/socketbrokerv1"
@@ -17,6 +18,9 @@ const (
 	maxLevels      = 31
 	maxDataLevels  = 30
 	maxMethodBytes = 256
+	// The most that an endpoint can allow. What is longer reaches no client, and far
+	// longer ones would end the stream.
+	maxMessageBytes = 3 << 20
 
 	codeInvalidParams = -32602
 	codeInternal      = -32603
@@ -38,6 +42,9 @@ type JSONRPCError struct {
 func (e *JSONRPCError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Message) }
 
 func (e *JSONRPCError) toProto() (*pb.JsonRpcError, error) {
+	if e == nil {
+		return nil, errors.New("the error is a nil *JSONRPCError, which is not nil as an error")
+	}
 	result := &pb.JsonRpcError{Code: e.Code, Message: strings.ToValidUTF8(e.Message, "\ufffd")}
 	if e.Data != nil {
 		data, err := encode(e.Data, maxDataLevels)
@@ -62,7 +69,17 @@ func encode(value any, levels int) ([]byte, error) {
 		return nil, err
 	}
 	result := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+	if err := checkSize(len(result)); err != nil {
+		return nil, fmt.Errorf("the JSON text has %w", err)
+	}
 	return result, check(result, levels)
+}
+
+func checkSize(bytes int) error {
+	if bytes > maxMessageBytes {
+		return fmt.Errorf("%d bytes, at most %d are allowed", bytes, maxMessageBytes)
+	}
+	return nil
 }
 
 // check takes valid JSON. It finds what encoding/json allows and the broker does
@@ -70,6 +87,9 @@ func encode(value any, levels int) ([]byte, error) {
 func check(text []byte, levels int) error {
 	if !utf8.Valid(text) {
 		return errors.New("the JSON text is not UTF-8")
+	}
+	if hasHalfPair(text) {
+		return errors.New("the JSON text has half a surrogate pair, such as \\ud83d alone")
 	}
 	type container struct {
 		keys    map[string]struct{} // nil in an array
@@ -114,6 +134,34 @@ func check(text []byte, levels int) error {
 		inside := open[len(open)-1]
 		inside.wantKey = inside.keys != nil
 	}
+}
+
+func hasHalfPair(text []byte) bool {
+	for {
+		at := bytes.IndexByte(text, '\\')
+		if at < 0 {
+			return false
+		}
+		text = text[at:]
+		first := escaped(text)
+		if !utf16.IsSurrogate(first) {
+			text = text[2:]
+			continue
+		}
+		if utf16.DecodeRune(first, escaped(text[6:])) == utf8.RuneError {
+			return true
+		}
+		text = text[12:]
+	}
+}
+
+// escaped is the rune of the `\uXXXX` that the text begins with, else 0.
+func escaped(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	value, _ := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return rune(value)
 }
 
 // encodeParams returns nil when there are none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"unicode/utf8"
 
 	pb "socketbroker.dev/go/socketbrokerv1"
@@ -65,8 +66,9 @@ func (r *Request) Decode(target any) error {
 //
 // The method has 1 to 256 bytes and does not begin with "rpc."; the params are
 // encoded by encoding/json and must be an object, an array or nil for none, at
-// most 31 levels deep. The error says what is wrong with these, or is
-// ErrNotAttached.
+// most 31 levels deep and 3 MiB long. The error says what is wrong with these, or
+// is ErrNotAttached. What is longer than the endpoint's max_message_bytes is
+// dropped, and nobody is told.
 func (r *Request) Notify(method string, params any) error {
 	if err := checkMethod(method); err != nil {
 		return err
@@ -93,16 +95,22 @@ type Message struct {
 }
 
 // SendText sends a text message to the connection of the message, in order, and
-// under the conditions of Request.Notify.
+// under the conditions of Request.Notify. It is UTF-8, of at most 3 MiB.
 func (m *Message) SendText(text string) error {
 	if !utf8.ValidString(text) {
 		return errors.New("the text is not UTF-8")
+	}
+	if err := checkSize(len(text)); err != nil {
+		return fmt.Errorf("the text has %w", err)
 	}
 	return m.send(&pb.Message{Content: &pb.Message_Text{Text: text}})
 }
 
 // SendBinary sends a binary message: see SendText.
 func (m *Message) SendBinary(data []byte) error {
+	if err := checkSize(len(data)); err != nil {
+		return fmt.Errorf("the data has %w", err)
+	}
 	return m.send(&pb.Message{Content: &pb.Message_Binary{Binary: data}})
 }
 
@@ -113,10 +121,10 @@ func (s *Sender) send(message *pb.Message) error {
 }
 
 // Handler answers a request of a client. The result is encoded by encoding/json,
-// at most 31 levels deep; a json.RawMessage is sent as it is, without blanks. To
-// answer with an error it returns a *JSONRPCError. Of any other error, and of a
-// panic, the client gets -32603, "Internal error", and nothing of its text,
-// which is logged. Nobody gets what comes of a notification.
+// at most 31 levels deep and 3 MiB long; a json.RawMessage is sent as it is,
+// without blanks. To answer with an error it returns a *JSONRPCError. Of any other
+// error, and of a panic, the client gets -32603, "Internal error", and nothing of
+// its text, which is logged. Nobody gets what comes of a notification.
 //
 // The context ends when nobody waits for the reply any more: the client
 // cancelled the request or is gone, the reply has taken too long, or the broker

@@ -52,6 +52,10 @@ func TestWhatAHandlerGets(t *testing.T) {
 	}
 }
 
+type panics struct{}
+
+func (panics) MarshalJSON() ([]byte, error) { panic("a fault of its data") }
+
 func TestWhatAHandlerAnswers(t *testing.T) {
 	var nested any
 	for i := 0; i < 32; i++ {
@@ -78,6 +82,14 @@ func TestWhatAHandlerAnswers(t *testing.T) {
 		{"a panic", func() (any, error) { panic("a fault") }, failure(0, -32603, "Internal error", ""), "a fault"},
 		{"not JSON", func() (any, error) { return math.Inf(1), nil }, failure(0, -32603, "Internal error", ""), "unsupported value"},
 		{"too deep", func() (any, error) { return nested, nil }, failure(0, -32603, "Internal error", ""), "more than 31 levels"},
+		{"a nil *JSONRPCError", func() (any, error) {
+			var none *JSONRPCError
+			return 1, none
+		}, failure(0, -32603, "Internal error", ""), "nil *JSONRPCError"},
+		{"data that panics", func() (any, error) { return nil, &JSONRPCError{Data: panics{}} },
+			failure(0, -32603, "Internal error", ""), "a fault of its data"},
+		{"too long", func() (any, error) { return strings.Repeat("x", 3<<20), nil },
+			failure(0, -32603, "Internal error", ""), "3145730 bytes, at most 3145728"},
 		{"data that is wrong", func() (any, error) { return nil, &JSONRPCError{Data: math.NaN()} },
 			failure(0, -32603, "Internal error", ""), "the error's data"},
 	}
@@ -107,7 +119,9 @@ func TestWhatAHandlerAnswers(t *testing.T) {
 func TestJSONThatTheBrokerDoesNotTake(t *testing.T) {
 	for text, fault := range map[string]string{
 		`{"a":1,"a":2}`: "twice", `[{"\u0061":1,"b":2,"a":3}]`: "twice", `[1e999]`: "too large",
-		"\"\xff\"": "not UTF-8", `[[[1]]]`: "more than 2 levels", `{"a":[{}]}`: "more than 2 levels",
+		"\"\xff\"": "not UTF-8", `"\ud83d"`: "half a surrogate", `{"\uDE00":1}`: "half a surrogate",
+		`"\ud83dx\ude00"`: "half a surrogate", `["\ud83d","\ude00"]`: "half a surrogate",
+		`"\ud83d\ude00\\ud83d\\\ud83d\uDE00 \u00e9"`: "", `[[[1]]]`: "more than 2 levels", `{"a":[{}]}`: "more than 2 levels",
 		`[[1],[2],{"a":null,"b":"a"},{"a":"a"}]`: "", `{}`: "", `"a"`: "", `-1.5e300`: "",
 	} {
 		_, err := encode(json.RawMessage(text), 2)
@@ -170,8 +184,11 @@ func TestRawMessagesOfAConnectionAreInOrder(t *testing.T) {
 		if string(message.Data) == "1" {
 			<-first
 		}
-		if err := message.SendText("\xff"); err == nil {
-			t.Error("no error")
+		long := make([]byte, 3<<20+1)
+		for _, err := range []error{message.SendText("\xff"), message.SendText(string(long)), message.SendBinary(long)} {
+			if err == nil {
+				t.Error("no error")
+			}
 		}
 		if message.Binary {
 			return message.SendBinary(message.Data)

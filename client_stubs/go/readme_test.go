@@ -143,6 +143,9 @@ func _(client *socketbroker.Client, service *socketbroker.Service) {
 		if err != nil {
 			return nil, err
 		}
+		if response.GetReply().GetErrorJson() != "" {
+			return nil, &socketbroker.JSONRPCError{Code: 1, Message: "not confirmed"}
+		}
 		return json.RawMessage(response.GetReply().GetResultJson()), nil
 	})
 }

@@ -35,8 +35,8 @@ type ServiceOptions struct {
 	// The same for clients that are judged, 1 to 10,000. 0: 64.
 	HandshakeConcurrency int
 	// What stays with the service that got the first of it: nothing, the messages
-	// of a connection (pb.AttachMessages_STICKY_CONNECTION), or those of an account
-	// (pb.AttachMessages_STICKY_ACCOUNT).
+	// of a connection for each pattern (pb.AttachMessages_STICKY_CONNECTION), or
+	// those of an account (pb.AttachMessages_STICKY_ACCOUNT).
 	Sticky pb.AttachMessages_Sticky
 	// A request may be done twice: when this service is lost before it has replied,
 	// another one gets it. Else the client gets the error -32001.

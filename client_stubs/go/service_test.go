@@ -203,20 +203,25 @@ func TestACancelledRequestGetsNoReply(t *testing.T) {
 	r := newRunning(t, ServiceOptions{Concurrency: 1})
 	begun := make(chan struct{})
 	r.On("*", echo)
-	r.On("wait", func(ctx context.Context, _ *Request) (any, error) {
-		close(begun)
+	r.On("wait", func(ctx context.Context, request *Request) (any, error) {
+		begun <- struct{}{}
 		<-ctx.Done()
+		if request.Params != nil {
+			return nil, getInfo(ctx, r.Client())
+		}
 		return nil, ctx.Err()
 	})
 	stream := r.attached(t)
 	r.wantLog(t, "attached")
-	stream.request(t, 1, "wait", "")
-	receive(t, begun)
 	stream.cancelled(t, 9)
-	stream.cancelled(t, 1)
-	// It is over when its credit is back.
-	if said := stream.hearAny(t); said.GetCredit().GetMessages() != 1 {
-		t.Errorf("got %v", said)
+	for _, params := range []string{"", "[]"} {
+		stream.request(t, 1, "wait", params)
+		receive(t, begun)
+		stream.cancelled(t, 1)
+		// It is over when its credit is back.
+		if said := stream.hearAny(t); said.GetCredit().GetMessages() != 1 {
+			t.Errorf("got %v", said)
+		}
 	}
 	if len(r.logged) > 0 {
 		t.Errorf("it says %s", <-r.logged)
@@ -325,6 +330,9 @@ func TestHandshakesAreJudged(t *testing.T) {
 			return nil, nil
 		case "panic":
 			panic("a fault")
+		case "nil refusal":
+			var none *Refusal
+			return nil, none
 		}
 		return &pb.Identity{AccountId: proto.String(handshake.GetQuery())}, nil
 	})
@@ -358,9 +366,12 @@ func TestHandshakesAreJudged(t *testing.T) {
 	wantRefused(3, "")
 	offer(4, "ALREADY_BOUND")
 	r.wantLog(t, "ALREADY_BOUND")
-	for id, query := range []string{"fault", "nothing", "panic"} {
-		offer(uint64(5+id), query)
-		r.wantLog(t, map[string]string{"fault": "database is away", "nothing": "neither", "panic": "a fault"}[query])
+	faults := map[string]string{
+		"fault": "database is away", "nothing": "neither", "panic": "a fault", "nil refusal": "a nil *Refusal",
+	}
+	for query, fault := range faults {
+		offer(5, query)
+		r.wantLog(t, fault)
 	}
 	offer(9, "refuse") // nothing was said of the others
 	wantRefused(9, strings.Repeat("é", 61))

@@ -18,7 +18,9 @@ const REVOKED = "CREDENTIAL_REVOKED";
 const EXPECTED = [REVOKED, "ALREADY_BOUND"];
 
 export type MethodHandler = (params: any, context: MethodContext) => unknown;
+/** See `Service.onMessage`. */
 export type RawHandler = (data: string | Uint8Array, context: RawContext) => unknown;
+/** See `Service.onHandshake`. */
 export type HandshakeHandler = (handshake: v1.Handshake, context: HandshakeContext) =>
   Input<v1.Identity> | Refusal | Promise<Input<v1.Identity> | Refusal>;
 

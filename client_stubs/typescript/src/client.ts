@@ -21,6 +21,8 @@ const CHANNEL: ChannelOptions = {
   // A stream on which nothing is said must notice that its broker is gone.
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 10_000,
+  // A page of 1,000 connections with many labels is over the 4 MiB of grpc-js.
+  "grpc.max_receive_message_length": 64 << 20,
 };
 const RPC = v1.SocketBrokerService;
 
@@ -38,7 +40,7 @@ export interface ClientOptions {
    * for the loopback interface and Unix-domain sockets.
    */
   credentials?: ChannelCredentials;
-  /** Sent with every call; without TLS in plain text. */
+  /** Printable ASCII. Sent with every call; without TLS in plain text. */
   apiKey?: string;
   /** Called for every call: what to add to its metadata. */
   metadata?: () => Iterable<readonly [string, string]>;
@@ -85,18 +87,24 @@ interface Method<Request, Response> {
 export class Client {
   private readonly grpc: GrpcClient;
   private epoch = 0n;
+  private closed = false;
 
   /**
-   * Does not connect yet.
+   * Does not connect yet. Throws what is wrong with the target or the options.
    * @param target what gRPC takes: "127.0.0.1:50051", "dns:///broker:50051", "unix:/run/socket-broker.sock".
    */
   constructor(target: string, private readonly options: ClientOptions = {}) {
+    // Else each call would fail with an error that has the key in it.
+    if (/[^ -~]/.test(options.apiKey ?? "")) {
+      throw new RangeError("apiKey has a character that is not printable ASCII, such as the end of a line");
+    }
     this.grpc = new GrpcClient(target, options.credentials ?? credentials.createInsecure(),
       {...CHANNEL, ...options.channel});
   }
 
-  /** Closes the connection when the calls under way are over. */
+  /** Closes the connection when the calls under way are over; further ones fail with CANCELLED. */
   close(): void {
+    this.closed = true;
     this.grpc.close();
   }
 
@@ -286,6 +294,7 @@ export class Client {
   }
 
   private metadata(options?: CallOptions): Metadata {
+    if (this.closed) throw new BrokerError(status.CANCELLED, "the client is closed");
     const result = new Metadata({waitForReady: options?.waitForReady ?? this.options.waitForReady ?? true});
     if (this.options.apiKey !== undefined) result.set("authorization", `Bearer ${this.options.apiKey}`);
     for (const [key, value] of this.options.metadata?.() ?? []) result.add(key, value);
@@ -366,7 +375,10 @@ async function feed(
   requests: AsyncIterable<Input<v1.PublishRequest>> | Iterable<Input<v1.PublishRequest>>,
   writer: Writer<v1.PublishRequest>,
 ): Promise<void> {
-  for await (const request of requests) {
+  const source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
+  // It may wait for a request that never comes.
+  writer.whenOver(async () => { await source.return?.(); });
+  for await (const request of {[Symbol.asyncIterator]: () => source as AsyncIterator<Input<v1.PublishRequest>>}) {
     await writer.write(v1.PublishRequest.fromPartial(request));
     if (writer.over) return;
   }

@@ -1,6 +1,6 @@
 // What a handler is given beside the message.
 
-import {checkMethod, PARAMS_LEVELS, toJson} from "./json_rpc";
+import {checkMethod, checkSize, paramsToJson} from "./json_rpc";
 import {AttachStream} from "./streams";
 import {ClientMessage, Identity, Message} from "./v1";
 
@@ -39,14 +39,14 @@ export interface MethodContext extends MessageContext {
    * One to a client that is gone is dropped, and nobody is told. Needs the role
    * `send`.
    * @param method 1 to 256 bytes, and not `rpc.` and more.
-   * @param params an object or an array, at most 31 levels deep. Undefined: none.
+   * @param params an object or an array, at most 31 levels deep and 3 MiB long. Undefined: none.
    */
   notify(method: string, params?: object): Promise<void>;
 }
 
 /** Of a message of a namespace with framing RAW. */
 export interface RawContext extends MessageContext {
-  /** Sends text (a string) or binary to this connection. As `MethodContext.notify`. */
+  /** Sends text (a string) or binary, at most 3 MiB, to this connection. As `MethodContext.notify`. */
   send(data: string | Uint8Array): Promise<void>;
 }
 
@@ -104,14 +104,15 @@ export class Context implements MethodContext, RawContext {
   // Bound, so that a handler may take them out of its context.
   readonly notify = async (method: string, params?: object): Promise<void> => {
     checkMethod(method);
-    if (params === null || !["object", "undefined"].includes(typeof params)) {
-      throw new TypeError("params are an object or an array, or undefined");
-    }
-    const paramsJson = params === undefined ? undefined : toJson(params, PARAMS_LEVELS);
+    const paramsJson = params === undefined ? undefined : paramsToJson(params);
     await this.deliver(Message.create({notification: {method, paramsJson}}));
   };
 
   readonly send = async (data: string | Uint8Array): Promise<void> => {
+    if (typeof data !== "string" && !(data instanceof Uint8Array)) {
+      throw new TypeError(`a message is a string or a Uint8Array, not ${typeof data}`);
+    }
+    checkSize(Buffer.byteLength(data));
     await this.deliver(Message.create(typeof data === "string" ? {text: data} : {binary: data}));
   };
 

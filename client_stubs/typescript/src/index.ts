@@ -1,5 +1,6 @@
 /** Client and service framework for socket-broker. Messages are in `v1`. */
 
+export {HandshakeHandler, RawHandler} from "./attachment";
 export {CallOptions, Client, ClientOptions, ConnectionFor, TicketFor, Verify} from "./client";
 export {BrokerError, FieldViolation, fromPublishError} from "./error";
 export {duration, Input} from "./input";

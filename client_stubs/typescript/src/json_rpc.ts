@@ -7,6 +7,12 @@ export const PARAMS_LEVELS = 31;
 export const RESULT_LEVELS = 31;
 const DATA_LEVELS = 30;
 const METHOD_BYTES = 256;
+// The most that an endpoint can allow. What is longer reaches no client, and far
+// longer ones would end the stream.
+const MESSAGE_BYTES = 3 * 1024 * 1024;
+// JSON.stringify writes half a surrogate pair, as `text.slice` may leave it, as
+// `\ud83d`, and nothing else so.
+const HALF_PAIR = /(?<!\\)(?:\\\\)*\\ud/;
 const METHOD_NOT_FOUND = -32601;
 const INTERNAL_ERROR = -32603;
 
@@ -42,9 +48,27 @@ export function internalError(): JsonRpcError {
 export function toJson(value: unknown, levels: number): Buffer {
   const text = JSON.stringify(value ?? null) as string | undefined;
   if (text === undefined) throw new TypeError(`JSON cannot write a ${typeof value}`);
+  if (HALF_PAIR.test(text)) throw new RangeError("the JSON has a string with half a surrogate pair");
   const depth = depthOf(text);
   if (depth > levels) throw new RangeError(`the JSON is ${depth} levels deep, ${levels} are allowed`);
-  return Buffer.from(text);
+  const result = Buffer.from(text);
+  checkSize(result.length);
+  return result;
+}
+
+/** The params of a notification as such JSON. @internal */
+export function paramsToJson(params: object): Buffer {
+  const result = toJson(params, PARAMS_LEVELS);
+  // A Date, for one, is an object, and no object in JSON.
+  if (result[0] !== 0x7b && result[0] !== 0x5b) {
+    throw new TypeError("params are an object or an array, or undefined");
+  }
+  return result;
+}
+
+/** Throws for what is too long for any client. @internal */
+export function checkSize(bytes: number): void {
+  if (bytes > MESSAGE_BYTES) throw new RangeError(`a message has ${bytes} bytes, at most ${MESSAGE_BYTES} are allowed`);
 }
 
 function depthOf(json: string): number {

@@ -15,6 +15,8 @@ import {Work} from "./work";
 
 /** Events that may wait for their handler here; more wait with the broker. */
 const EVENTS = 1000;
+/** The longest that a timer can wait; one for longer is over at once. */
+const LONGEST = 2 ** 31 - 1;
 const STICKY = {
   none: v1.AttachMessages_Sticky.UNSPECIFIED,
   connection: v1.AttachMessages_Sticky.CONNECTION,
@@ -175,7 +177,7 @@ export class Service {
     if (this.draining.signal.aborted) this.cut();
     this.draining.abort();
     this.attachment?.drain();
-    const timer = limit === undefined ? undefined : setTimeout(() => this.cut(), limit);
+    const timer = limit === undefined ? undefined : setTimeout(() => this.cut(), Math.min(limit, LONGEST));
     await this.ended;
     clearTimeout(timer);
   }

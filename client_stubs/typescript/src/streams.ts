@@ -62,12 +62,15 @@ export class Responses<T> implements AsyncIterableIterator<T> {
 export class Writer<Request> {
   private ended = false;
   private waiting: Array<() => void> = [];
+  private atEnd = async (): Promise<void> => undefined;
 
   constructor(private readonly call: ClientDuplexStream<Request, unknown>) {
     call.on("drain", () => this.goOn());
     call.on("status", () => {
       this.ended = true;
       this.goOn();
+      // The stream has its own end to tell of.
+      this.atEnd().catch(() => undefined);
     });
   }
 
@@ -80,6 +83,10 @@ export class Writer<Request> {
   write(request: Request): Promise<void> {
     if (this.ended || this.call.write(request)) return Promise.resolve();
     return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  whenOver(task: () => Promise<void>): void {
+    this.atEnd = task;
   }
 
   end(): void {

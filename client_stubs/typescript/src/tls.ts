@@ -1,3 +1,4 @@
+import {X509Certificate} from "node:crypto";
 import {readFileSync} from "node:fs";
 import {ChannelCredentials, credentials} from "@grpc/grpc-js";
 
@@ -12,12 +13,23 @@ export interface TlsFiles {
 
 /**
  * The credentials of a Client that connects with TLS. Reads the files now, and
- * throws when one cannot be read.
+ * throws when one cannot be read, or is not what it should be.
  */
 export function tlsFromFiles(files: TlsFiles = {}): ChannelCredentials {
   if ((files.certificate === undefined) !== (files.privateKey === undefined)) {
     throw new TypeError("certificate and privateKey go together");
   }
   const read = (file?: string) => file === undefined ? null : readFileSync(file);
-  return credentials.createSsl(read(files.ca), read(files.privateKey), read(files.certificate));
+  const ca = read(files.ca);
+  if (ca) checkCertificate("ca", ca);
+  return credentials.createSsl(ca, read(files.privateKey), read(files.certificate));
+}
+
+/** Node.js takes anything for authorities, and then trusts nobody. */
+function checkCertificate(name: string, pem: Buffer): void {
+  try {
+    new X509Certificate(pem);
+  } catch (error) {
+    throw new TypeError(`${name}: no certificate in the file: ${(error as Error).message}`);
+  }
 }

@@ -1,3 +1,4 @@
+import {status} from "@grpc/grpc-js";
 import {Logger} from "./logger";
 import {AttachStream} from "./streams";
 
@@ -94,8 +95,7 @@ export class Work {
     try {
       await task(controller.signal);
     } catch (error) {
-      // What was told to stop may say so.
-      if (!controller.signal.aborted) this.logger.error(`socketbroker: ${what} failed`, error);
+      if (!isStop(error, controller.signal)) this.logger.error(`socketbroker: ${what} failed`, error);
     }
     this.controllers.delete(controller);
     if (kind) {
@@ -104,4 +104,10 @@ export class Work {
     }
     if (this.controllers.size === 0) for (const resolve of this.idlers.splice(0)) resolve();
   }
+}
+
+/** Whether it says no more than that it was told to stop. */
+function isStop(error: any, signal: AbortSignal): boolean {
+  return signal.aborted
+    && (error === signal.reason || error?.name === "AbortError" || error?.code === status.CANCELLED);
 }

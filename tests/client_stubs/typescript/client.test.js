@@ -8,7 +8,7 @@ const {test} = require('node:test');
 const {codec, FakeBroker, METHODS, Refusal} = require('./fake_broker.js');
 const {grpc, socketbroker} = require('./package.js');
 
-const {BrokerError, Client, duration, tlsFromFiles, v1} = socketbroker;
+const {BrokerError, Client, duration, Service, tlsFromFiles, v1} = socketbroker;
 const {FAILED_PRECONDITION, INVALID_ARGUMENT} = grpc.status;
 const STREAMS = ['attach', 'publish', 'requestFiltered', 'watchConnections'];
 const options = {timeout: 30000};
@@ -75,6 +75,36 @@ test('sends the API key and metadata with every call', options, async (t) => {
   broker.metadata = {};
   for await (const response of client.publish([])) assert.fail(response);
   assert.equal(broker.metadata.authorization, 'Bearer k2');
+});
+
+test('an API key that cannot be sent is refused, and not shown', options, () => {
+  for (const apiKey of ['canary\n', 'canar\u00fd']) {
+    assert.throws(() => new Client('127.0.0.1:1', {apiKey}), (error) => {
+      assert.match(error.message, /^apiKey has a character that is not printable ASCII/);
+      assert.doesNotMatch(error.stack, /canar[y\u00fd]/);
+      return true;
+    });
+  }
+});
+
+test('calls of a client that is closed fail', options, async (t) => {
+  const {client} = await start(t);
+  client.close();
+  const closed = {name: 'BrokerError', code: grpc.status.CANCELLED};
+  await assert.rejects(client.send({}), closed);
+  assert.throws(() => client.watchConnections(), closed);
+  await assert.rejects(new Service(client).on('m', () => 1).run(), closed);
+});
+
+test('takes long answers', options, async (t) => {
+  const {broker, client} = await start(t);
+  const connection = {identity: {labels: {k: 'v'.repeat(10_000)}}};
+  broker.on('listConnections', {connections: Array(1000).fill(connection)});
+  assert.equal((await client.listConnections({pageSize: 1000})).connections.length, 1000);
+});
+
+test('tlsFromFiles wants certificates', () => {
+  assert.throws(() => tlsFromFiles({ca: __filename}), /ca: no certificate/);
 });
 
 test('tlsFromFiles wants both halves', () => {

@@ -178,8 +178,17 @@ test('what the broker would not take is the fault of one handler', options, asyn
   service.on('data', ([levels]) => { throw new JsonRpcError(1, 'm', nested(levels)); });
   service.on('notify', async ([method, params], {notify}) => notify(method, params));
   service.on('deep', async ([levels], {notify}) => notify('m', nested(levels)));
+  service.on('echo', ([value]) => value);
+  service.on('half', ([text]) => text.slice(0, -1));
+  service.on('half key', ([text], {notify}) => notify('m', {[text.slice(0, -1)]: 1}));
+  service.on('date', (params, {notify}) => notify('m', new Date()));
+  service.on('long', ([bytes]) => 'x'.repeat(bytes - 2));
   const {session} = await attach(t, broker, service);
   for (const [method, params, fault] of [
+    ['echo', ['\\ud83d \\\\ud83d \u{1f600}']], ['half', ['\u{1f600}'], /half a surrogate pair/],
+    ['half', ['\\\u{1f600}'], /half a surrogate pair/], ['half key', ['\u{1f600}'], /half a surrogate pair/],
+    ['date', [], /object or an array/],
+    ['long', [3 * 2 ** 20]], ['long', [3 * 2 ** 20 + 1], /3145729 bytes, at most 3145728/],
     ['result', [31]], ['result', [32], /32 levels deep, 31 are allowed/],
     ['data', [30]], ['data', [31], /30 are allowed/],
     ['notify', ['m', {}]], ['notify', ['', {}], /1 to 256 bytes, not 0/], ['notify', ['x'.repeat(257)], /not 257/],
@@ -219,18 +228,20 @@ test('handlers start in order and run side by side', options, async (t) => {
 });
 
 test('a cancelled request aborts its handler, whose answer is dropped', options, async (t) => {
-  const {broker, logger, service} = await start(t);
+  const {broker, client, logger, service} = await start(t);
   const aborted = new Queue();
   service.on('wait', (params, {signal}) => new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => {
       aborted.push(signal.reason);
-      if (params) reject(signal.reason);
-      else resolve('late');
+      if (!params) resolve('late');
+      else if (params[0] === 'fault') reject(new Error('the disk is full'));
+      else if (params[0] === 'call') client.getBrokerInfo({}, {signal}).catch(reject);
+      else reject(signal.reason);
     });
   }));
   service.on('next', () => 1);
   const {session} = await attach(t, broker, service);
-  for (const [id, params] of [[1n, undefined], [2n, ['reject']]]) {
+  for (const [id, params] of [[1n, undefined], [2n, ['reject']], [2n, ['call']], [2n, ['fault']]]) {
     session.ask(id, 'wait', params);
     session.tell({requestCancelled: {messageId: id, cause: 'CAUSE_TIMEOUT'}});
     const reason = await aborted.next();
@@ -241,7 +252,8 @@ test('a cancelled request aborts its handler, whose answer is dropped', options,
   session.tell({requestCancelled: {messageId: 99n}});
   session.ask(3n, 'next');
   assert.equal((await session.next('reply')).messageId, 3n);
-  assert.deepEqual(logger.lines.filter((line) => line.startsWith('error')), []);
+  assert.deepEqual(logger.lines.filter((line) => line.startsWith('error')),
+    ['error socketbroker: the handler of wait failed: the disk is full']);
 });
 
 test('raw messages in and out', options, async (t) => {
@@ -258,6 +270,20 @@ test('raw messages in and out', options, async (t) => {
     session.tell({clientMessage: {messageId: 2n, binary: Uint8Array.from(bytes), connectionId: 'c1'}});
     assert.deepEqual([...(await session.next('send')).message.binary], bytes.reverse());
   }
+});
+
+test('what is no raw message is the fault of one handler', options, async (t) => {
+  const {broker, logger, service} = await start(t);
+  const wrong = [7, undefined, new ArrayBuffer(1), 'é'.repeat(1.5 * 2 ** 20 + 1), new Uint8Array(3 * 2 ** 20 + 1)];
+  service.onMessage((data, {send}) => send(data === 'ok' ? data : wrong.shift()));
+  const {session} = await attach(t, broker, service);
+  for (const fault of [/not number/, /not undefined/, /not object/, /3145730 bytes/, /3145729 bytes/]) {
+    session.tell({clientMessage: {messageId: 1n, text: 'wrong', connectionId: 'c1'}});
+    await session.next('credit');
+    assert.match(logger.lines.at(-1), fault);
+  }
+  session.tell({clientMessage: {messageId: 2n, text: 'ok', connectionId: 'c1'}});
+  assert.equal((await session.next('send')).message.text, 'ok');
 });
 
 test('raw messages of one connection are handled one after another', options, async (t) => {

@@ -141,6 +141,19 @@ test('publish tells why it ended, and takes no more then', options, async (t) =>
   await released;
 });
 
+test('publish lets go of a source that has nothing to say', options, async (t) => {
+  const {client} = await start(t);
+  const left = new Promise((resolve) => {
+    const source = {
+      [Symbol.asyncIterator]: () => source,
+      next: () => new Promise(() => {}),
+      return: async () => { resolve(); throw new Error('nobody is told of this'); },
+    };
+    client.publish(source).cancel();
+  });
+  await left;
+});
+
 test('publish ends with the error of its source', options, async (t) => {
   const {client} = await start(t);
   async function* failing() {

@@ -3,7 +3,8 @@
 
 import {status} from "@grpc/grpc-js";
 import {
-  AttachStream, BrokerError, Client, duration, fromPublishError, JsonRpcError, refuse, Service, tlsFromFiles, v1,
+  AttachStream, BrokerError, Client, duration, fromPublishError, HandshakeHandler, JsonRpcError, RawHandler, refuse,
+  Service, tlsFromFiles, v1,
 } from "@socket-broker/client";
 
 const client = new Client("127.0.0.1:50051", {credentials: tlsFromFiles({ca: "ca.pem"}), apiKey: "k", deadline: 1000});
@@ -62,6 +63,9 @@ export function service(): Service {
       void connectTime;
     });
 }
+
+export const judge: HandshakeHandler = ({query}) => query === "" ? refuse() : {accountId: query};
+export const answer: RawHandler = (data, {send}) => send(data);
 
 export function raw(): Service {
   // @ts-expect-error: no such choice

@@ -287,3 +287,30 @@ func wantEnd(t *testing.T, client *socketbroker.Client, options socketbroker.Ser
 	}
 	return failed
 }
+
+// Nobody else's request suffers from an answer that the broker would not take.
+func TestAWrongAnswerIsTheFaultOfOneHandler(t *testing.T) {
+	b := startBroker(t, nil)
+	client := b.client(t, socketbroker.ClientOptions{})
+	begun, end := make(chan struct{}), make(chan struct{})
+	serve(t, client, socketbroker.ServiceOptions{}, func(s *socketbroker.Service) {
+		s.On("half", func(context.Context, *socketbroker.Request) (any, error) {
+			return json.RawMessage(`"\ud83d"`), nil
+		})
+		s.On("long", func(context.Context, *socketbroker.Request) (any, error) { return make([]byte, 4<<20), nil })
+		s.On("wait", func(context.Context, *socketbroker.Request) (any, error) {
+			close(begun)
+			<-end
+			return "served", nil
+		})
+	})
+	alice, bob := b.join(t, client, "alice"), b.join(t, client, "bob")
+	bob.send(`{"jsonrpc":"2.0","id":1,"method":"wait"}`)
+	receive(t, begun, "the request")
+	for _, method := range []string{"half", "long"} {
+		alice.send(`{"jsonrpc":"2.0","id":1,"method":%q}`, method)
+		alice.wants(`{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error"}}`)
+	}
+	close(end)
+	bob.wants(`{"jsonrpc":"2.0","id":1,"result":"served"}`)
+}

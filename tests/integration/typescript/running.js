@@ -4,6 +4,10 @@
 
 const {Broker} = require('../node/broker.js');
 const {socketbroker} = require('../../client_stubs/typescript/package.js');
+const {Queue} = require('../../client_stubs/typescript/queue.js');
+
+// A logger.
+const quiet = {info() {}, warn() {}, error() {}};
 
 // A broker with a client of its own; both end with the test.
 async function start(t, {config, ...options} = {}) {
@@ -30,6 +34,20 @@ async function onlyConnection(client) {
   return connection;
 }
 
+// Runs the service until the test ends. Returns when it is attached, with a Queue
+// of the times that it is again.
+async function attach(t, service) {
+  const attached = new Queue();
+  service.onStarted((started) => attached.push(started));
+  const ended = service.run();
+  t.after(async () => {
+    void service.drain(0);
+    await ended.catch(() => {});
+  });
+  await Promise.race([attached.next(), ended]);
+  return attached;
+}
+
 let lastId = 0;
 
 // Sends a request and returns its reply; what comes before it goes to `before`.
@@ -43,4 +61,4 @@ async function ask(socket, method, params, before = []) {
   }
 }
 
-module.exports = {ask, clientOf, connect, onlyConnection, start};
+module.exports = {ask, attach, clientOf, connect, onlyConnection, quiet, start};

@@ -11,25 +11,10 @@ const {test} = require('node:test');
 const {Queue} = require('../../client_stubs/typescript/queue.js');
 const {grpc, socketbroker} = require('../../client_stubs/typescript/package.js');
 const {Broker} = require('../node/broker.js');
-const {ask, clientOf, connect, start} = require('./running.js');
+const {ask, attach, clientOf, connect, quiet, start} = require('./running.js');
 
 const {JsonRpcError, refuse, Service} = socketbroker;
 const options = {timeout: 60000};
-const quiet = {info() {}, warn() {}, error() {}};
-
-// Runs the service until the test ends. Returns when it is attached, with a Queue
-// of the times that it is again.
-async function attach(t, service) {
-  const attached = new Queue();
-  service.onStarted((started) => attached.push(started));
-  const ended = service.run();
-  t.after(async () => {
-    void service.drain(0);
-    await ended.catch(() => {});
-  });
-  await Promise.race([attached.next(), ended]);
-  return attached;
-}
 
 test('requests are answered', options, async (t) => {
   const {broker, client} = await start(t);
@@ -167,21 +152,31 @@ test('a request is cancelled by its client, by its leaving, and by time', option
 test('what no client may get is the fault of one handler', options, async (t) => {
   const {broker, client} = await start(t, {config: {endpoints: [{path: '/ws', max_message_bytes: 1000}]}});
   const errors = [];
+  let answer;
+  const waited = new Promise((resolve) => { answer = resolve; });
   const service = new Service(client, {logger: {...quiet, error: (message, error) => errors.push(error.message)}});
   service.on('long', () => 'x'.repeat(2000));
   service.on('tell', (params, {notify}) => notify(...params));
   service.on('echo', (params) => [params]);
+  service.on('cut', ([text]) => text.slice(0, 1));
+  service.on('far too long', () => 'x'.repeat(5 * 2 ** 20));
+  service.on('wait', () => waited);
   await attach(t, service);
-  const socket = await connect(broker, client, {accountId: 'a1'});
+  const [socket, other] = [await connect(broker, client, {accountId: 'a1'}),
+    await connect(broker, client, {accountId: 'a2'})];
+  const waiting = ask(other, 'wait');
   assert.equal((await ask(socket, 'long')).error.code, -32603);
+  assert.equal((await ask(socket, 'cut', ['\u{1f600}'])).error.code, -32603);
+  assert.equal((await ask(socket, 'far too long')).error.code, -32603);
   assert.equal((await ask(socket, 'tell', ['rpc.x'])).error.code, -32603);
   // The deepest that the broker takes from a client is one less than what is echoed.
   const deep = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
   assert.deepEqual((await ask(socket, 'echo', deep(30))).result, deep(31));
   assert.equal((await ask(socket, 'echo', deep(31))).error.code, -32603);
-  assert.equal(errors.length, 2);
+  assert.equal(errors.length, 4);
   // The stream has lived on.
-  assert.deepEqual((await ask(socket, 'echo', [1])).result, [[1]]);
+  answer('done');
+  assert.equal((await waiting).result, 'done');
 });
 
 test('a drain answers what it was given, and leaves the rest to others', options, async (t) => {
