@@ -4,6 +4,7 @@
 #include "broker/control/convert.h"
 #include "broker/control/fields.h"
 #include "broker/control/handlers.h"
+#include "broker/control/page.h"
 #include "broker/control/token.h"
 
 namespace broker::control {
@@ -67,13 +68,11 @@ void ListConnections(Hub& hub, const Caller& caller,
                absl::StatusOr<std::vector<ConnectionInfoPtr>> page) mutable {
              if (!page.ok()) return done(page.status());
              v1::ListConnectionsResponse response;
-             if (page->size() > size) {
-               page->resize(size);
+             const size_t taken =
+                 FillPage(*page, size, *response.mutable_connections());
+             if (taken < page->size()) {
                response.set_next_page_token(
-                   MakeToken(binding, page->back()->id.ToString()));
-             }
-             for (const ConnectionInfoPtr& info : *page) {
-               *response.add_connections() = ToProto(*info);
+                   MakeToken(binding, (*page)[taken - 1]->id.ToString()));
              }
              done(std::move(response));
            });

@@ -3,6 +3,7 @@
 #include "broker/control/convert.h"
 #include "broker/control/fields.h"
 #include "broker/control/handlers.h"
+#include "broker/control/page.h"
 #include "broker/control/token.h"
 
 namespace broker::control {
@@ -181,16 +182,13 @@ absl::StatusOr<v1::ListRevocationsResponse> List(
     }
     after = numbers[0];
   }
-  std::vector<FencePtr> page =
+  const std::vector<FencePtr> page =
       hub.ListRevocations(ns, after, size + 1, caller.reach.get());
   v1::ListRevocationsResponse response;
-  if (page.size() > size) {
-    page.resize(size);
+  const size_t taken = FillPage(page, size, *response.mutable_revocations());
+  if (taken < page.size()) {
     response.set_next_page_token(
-        MakeToken(binding, PackNumbers({page.back()->epoch})));
-  }
-  for (const FencePtr& fence : page) {
-    *response.add_revocations() = ToProto(*fence);
+        MakeToken(binding, PackNumbers({page[taken - 1]->epoch})));
   }
   return response;
 }

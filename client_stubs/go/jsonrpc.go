@@ -58,9 +58,8 @@ func (e *JSONRPCError) toProto() (*pb.JsonRpcError, error) {
 
 var internalError = &pb.JsonRpcError{Code: codeInternal, Message: "Internal error"}
 
-// encode makes JSON text that the broker takes. A text that it does not take is
-// to the broker a fault of the whole service, whose stream it ends; so it is
-// found here, where it is the fault of one handler.
+// encode makes JSON text that the broker takes. Of one that it does not take only
+// the broker's log would say why; so it is found here.
 func encode(value any, levels int) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

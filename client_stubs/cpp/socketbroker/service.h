@@ -48,9 +48,9 @@ struct ServiceOptions {
 // What a handler says to a request. A notification's is dropped.
 class Reply {
  public:
-  // A JSON value, sent as it is: what is none ends the stream, and the clients
-  // of what else is open get -32001. Over 3 MiB, which no endpoint takes, the
-  // client gets -32603 instead, and on_error is told.
+  // A JSON value, sent as it is. For one that is none, or too deep, the client
+  // gets -32603, and the broker's log says why. Over 3 MiB, which no endpoint
+  // takes, likewise, and on_error is told.
   static Reply Result(std::string json);
   // A JSON-RPC error. `data_json` is a JSON value, or empty. Likewise.
   static Reply Error(int64_t code, std::string message,
@@ -75,8 +75,8 @@ class Context {
 
   // Sends to this client, before the reply. `method` has 1 to 256 bytes and
   // does not begin with `rpc.`, `params_json` is a JSON object or array, or
-  // empty: what is wrong ends the stream. False: the stream has ended, or it is
-  // over 3 MiB, which no endpoint takes.
+  // empty: what is wrong is not sent, and the broker's log says why. False: the
+  // stream has ended, or it is over 3 MiB, which no endpoint takes.
   bool Notify(const std::string& method, const std::string& params_json = {});
   // Any message; in a namespace with framing RAW that is the answer.
   bool Send(const v1::Message& message);

@@ -44,9 +44,8 @@ class JsonRpcError(Exception):
 def encode(value: Any, levels: int) -> bytes:
     """JSON text that the broker takes, or ValueError or TypeError.
 
-    To the broker a text that is none, or much too long, is a fault of the whole
-    service, whose stream it ends; so it is found here, where it is the fault of
-    one handler.
+    Of a text that the broker does not take only the broker's log would say why,
+    and one that is much too long ends the stream; so they are found here.
     """
     _check(value, levels)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

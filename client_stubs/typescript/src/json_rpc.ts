@@ -42,8 +42,8 @@ export function internalError(): JsonRpcError {
 
 /**
  * JSON that the broker takes; throws when there is none for `value`. Undefined
- * becomes null. To the broker a text that it does not take is a fault of the whole
- * service, whose stream it ends; here it is the fault of one handler. @internal
+ * becomes null. Of a text that the broker does not take only the broker's log would
+ * say why; so it is found here. @internal
  */
 export function toJson(value: unknown, levels: number): Buffer {
   const text = JSON.stringify(value ?? null) as string | undefined;

@@ -201,9 +201,7 @@ def answers(broker):
 
 
 # F3, with a ceiling that is configured.
-def test_short_of_memory_the_slowest_go_first(start_broker, monkeypatch):
-    monkeypatch.setenv("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", "") +
-                       ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64:allocator_release_to_os_interval_ms=50")
+def test_short_of_memory_the_slowest_go_first(start_broker, frees_memory):
     endpoint = {"path": "/ws", "framing": "RAW", "ways": ["TICKET"],
                 "max_outbox_bytes": 1 << 30, "soft_outbox_bytes": 1 << 30}
     broker = start_broker(config={"endpoints": [endpoint]})

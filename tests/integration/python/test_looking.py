@@ -127,6 +127,18 @@ def test_pages_give_everyone_once_in_order(broker):
     assert pages(filter='account_id = "nobody"') == [[]]
 
 
+def test_a_page_is_not_longer_than_clients_take(broker):
+    # Whoever comes says how long its query is.
+    sockets = [broker.raw_socket(path="/ws?" + "q" * 15_000) for _ in range(300)]
+    request, found = pb.ListConnectionsRequest(page_size=1000), 0
+    while found == 0 or request.page_token:
+        page = broker.client.list_connections(request)
+        assert page.connections and page.ByteSize() < 4 << 20
+        found += len(page.connections)
+        request.page_token = page.next_page_token
+    assert found == len(sockets)
+
+
 def test_page_goes_on_while_connections_come_and_go(broker):
     sockets = [broker.join("a1") for _ in range(10)]
     page = broker.client.list_connections(pb.ListConnectionsRequest(page_size=4))
