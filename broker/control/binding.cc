@@ -96,14 +96,14 @@ void RepeatAddConnection(Hub& hub, const Caller& caller,
   // A reload may have narrowed the reach.
   const absl::Status reach = caller.CheckReach(as_bound);
   if (!reach.ok()) return done(reach);
-  hub.CheckFences(
-      std::move(as_bound),
-      command->verified_at_epoch.value_or(answer.connection().epoch()),
-      [answer = std::move(answer),
-       done = std::move(done)](absl::StatusOr<bool> allowed) mutable {
-        if (!allowed.ok()) return done(allowed.status());
-        done(std::move(answer));
-      });
+  const uint64_t verified_at =
+      command->verified_at_epoch.value_or(answer.connection().epoch());
+  hub.CheckFences(std::move(as_bound), verified_at,
+                  [answer = std::move(answer), done = std::move(done)](
+                      absl::StatusOr<bool> allowed) mutable {
+                    if (!allowed.ok()) return done(allowed.status());
+                    done(std::move(answer));
+                  });
 }
 
 void AdmitConnection(Hub& hub, const Caller& caller,

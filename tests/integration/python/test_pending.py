@@ -7,6 +7,7 @@ import pytest
 from harness import raw
 from harness.broker import identity, wait_until
 from harness.checks import REVOKED, fails, notification
+from harness.revoke import close_account
 from socketbroker.v1 import connection_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
@@ -98,6 +99,17 @@ def test_bound_once_the_same_again_is_ok_another_is_not(broker):
         with fails("FAILED_PRECONDITION", "ALREADY_BOUND"):
             add(broker, socket, **other)
     assert broker.get(socket).identity.token_hash == "s1"
+
+
+def test_a_repeated_request_id_is_answered_while_no_revocation_came_between(broker):
+    socket = broker.pend()
+    # Without verified_at_epoch: that of its handshake counts, the second time, too.
+    request = pb.AddConnectionRequest(connection_id=socket.id, identity=identity("a1"), request_id="r1")
+    first = broker.client.add_connection(request)
+    assert broker.client.add_connection(request) == first
+    close_account(broker, "a1")
+    with fails("FAILED_PRECONDITION", "CREDENTIAL_REVOKED"):
+        broker.client.add_connection(request)
 
 
 def test_connection_of_a_ticket_is_bound_already(broker):
