@@ -82,6 +82,7 @@ std::vector<Assignment> FromEnvironment(const Environment& environment,
       continue;
     }
     std::vector<std::string> names;
+    names.reserve(variables.size());
     for (const auto& [known, path] : variables) names.push_back(known);
     // Compared without the prefix, or everything would be near.
     for (std::string& known : names) known.erase(0, sizeof(kPrefix) - 1);

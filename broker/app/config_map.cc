@@ -2,6 +2,7 @@
 
 #include <google/protobuf/duration.pb.h>
 
+#include <cassert>
 #include <cstdint>
 #include <limits>
 
@@ -81,6 +82,7 @@ std::string Describe(const ConfigValue& value) {
 
 std::vector<std::string> FieldNames(const Descriptor& descriptor) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(descriptor.field_count()));
   for (int i = 0; i < descriptor.field_count(); ++i) {
     names.push_back(descriptor.field(i)->name());
   }
@@ -300,6 +302,7 @@ void ApplyAssignment(const Assignment& assignment, Message& message,
     const bool inner = IsGroup(*field) && !field->is_repeated();
     group = inner ? field->message_type() : nullptr;
   }
+  assert(field != nullptr);  // StrSplit returns one part at least
 
   ConfigValue value;
   value.kind = Kind::kScalar;

@@ -132,8 +132,9 @@ class ConnectionAsk final : public grpc::ServerUnaryReactor {
       return End(FailureOf(outcome->kind));
     }
     auto reply = ReadClientReply(*std::move(outcome), request_.want_json());
-    if (reply.ok()) *response_.mutable_reply() = *std::move(reply);
-    End(reply.status());
+    if (!reply.ok()) return End(reply.status());
+    *response_.mutable_reply() = *std::move(reply);
+    End(absl::OkStatus());
   }
 
   void End(const absl::Status& status) {

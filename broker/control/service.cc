@@ -22,7 +22,7 @@ namespace v1 = ::socketbroker::v1;
 grpc::Status Refuse(const grpc::CallbackServerContext& context,
                     const Rule& rule, const absl::Status& why,
                     RpcStats& stats) {
-  const grpc::Status status = ToGrpcStatus(why);
+  grpc::Status status = ToGrpcStatus(why);
   stats.Add({rule.method.data(), rule.method.size()}, status.error_code());
   control::AuditDenied(context.peer(), rule, why);
   return status;

@@ -32,6 +32,7 @@ class Uuid {
   uint8_t tag() const { return bytes_[15]; }
 
   friend bool operator==(const Uuid& a, const Uuid& b) = default;
+  // clang-tidy 14 sees a 0 in it. NOLINTNEXTLINE(modernize-use-nullptr)
   friend auto operator<=>(const Uuid& a, const Uuid& b) = default;
   template <typename H>
   friend H AbslHashValue(H h, const Uuid& id) {

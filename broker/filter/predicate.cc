@@ -23,10 +23,10 @@ std::string Fingerprint(const FilterExpr& expr) {
 }  // namespace
 
 std::shared_ptr<const Predicate> Predicate::All() {
-  static const auto* const all = new std::shared_ptr<const Predicate>(
+  static const auto* const kAll = new std::shared_ptr<const Predicate>(
       std::make_shared<Predicate>(FilterExpr(), std::vector<PredicateNode>(),
                                   std::vector<Term>(), std::vector<Pin>()));
-  return *all;
+  return *kAll;
 }
 
 std::shared_ptr<const Predicate> Predicate::Both(

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -119,8 +120,10 @@ template <typename Task, typename Finish>
 void Hub::OnAll(Task task, Finish finish) {
   using Whole = FanOut<Task, Finish>;
   static_assert(sizeof(typename Whole::Share) <= 2 * sizeof(void*));
-  auto* whole = new Whole(shards_.size(), std::move(task), std::move(finish));
-  for (size_t i = 0; i < shards_.size(); ++i) {
+  const size_t shards = shards_.size();
+  assert(shards > 0);  // else nobody would end it
+  auto* whole = new Whole(shards, std::move(task), std::move(finish));
+  for (size_t i = 0; i < shards; ++i) {
     Post(i, typename Whole::Share(*whole, *shards_[i]));
   }
 }

@@ -11,7 +11,7 @@ namespace broker {
 
 Hub::AskedPtr Hub::Ask(const ConnectionId& id, AskCommand command,
                        Done<AskOutcome> done, ReachPtr within) {
-  const auto asked = std::make_shared<Asked>();
+  auto asked = std::make_shared<Asked>();
   asked->id = id;
   const size_t owner = id.tag() % shards_.size();
   // Answers when the shard has ended, too.
@@ -40,8 +40,7 @@ void Hub::Unask(const AskedPtr& asked) {
 }
 
 AskFeedPtr Hub::AskFiltered(AskFilteredCommand command) {
-  const auto feed =
-      std::make_shared<AskFeed>(command.max_results, shards_.size());
+  auto feed = std::make_shared<AskFeed>(command.max_results, shards_.size());
   feed->OnGiveUp([this, feed = std::weak_ptr<AskFeed>(feed)] {
     const AskFeedPtr held = feed.lock();
     if (held == nullptr) return;

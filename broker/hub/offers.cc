@@ -12,6 +12,7 @@ Offers::Delivery Offers::Prepare(const OfferRouter::Offer& offer) {
 std::vector<Offers::Delivery> Offers::Prepare(
     const std::vector<OfferRouter::Offer>& offers) {
   std::vector<Delivery> deliveries;
+  deliveries.reserve(offers.size());
   for (const OfferRouter::Offer& offer : offers) {
     deliveries.push_back(Prepare(offer));
   }

@@ -64,7 +64,7 @@ AttachFeedPtr Services::Choose(const Candidates& candidates,
                                const ClientMessage& message,
                                const StickyServices& sticky) const {
   for (const auto& [begun, with] : sticky) {
-    const AttachFeedPtr feed = begun == pattern ? with.lock() : nullptr;
+    AttachFeedPtr feed = begun == pattern ? with.lock() : nullptr;
     if (feed != nullptr && std::find(candidates.begin(), candidates.end(),
                                      feed->number()) != candidates.end()) {
       return feed;

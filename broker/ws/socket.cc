@@ -354,8 +354,8 @@ void Socket::OnHeartbeat() {
   heartbeat_at_ = last_heard_ + limits.ping_interval;
   if (now < heartbeat_at_) return;
   // Even over the outbox's limit: two bytes, and never twice.
-  static const FramePtr ping = Frame::Encode(Opcode::kPing, "");
-  Write({{const_cast<char*>(ping->bytes().data()), ping->size()}},
+  static const FramePtr kPing = Frame::Encode(Opcode::kPing, "");
+  Write({{const_cast<char*>(kPing->bytes().data()), kPing->size()}},
         Outbox::Keep::kUntilDiscard);
   awaiting_pong_ = true;
   heartbeat_at_ = now + limits.pong_timeout;

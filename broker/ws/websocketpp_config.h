@@ -51,6 +51,7 @@ struct EngineConfig {
   using con_msg_manager_type = EngineMessageFactory;
   // For masks, which only clients need.
   using rng_type = websocketpp::random::none::int_generator<uint32_t>;
+  // NOLINTBEGIN(readability-identifier-naming): the names are websocketpp's
   struct permessage_deflate_config {
     using request_type = EngineConfig::request_type;
   };
@@ -59,6 +60,7 @@ struct EngineConfig {
           permessage_deflate_config>;
   static constexpr bool enable_extensions = false;
   static constexpr size_t max_message_size = 0;  // each has its endpoint's
+  // NOLINTEND(readability-identifier-naming)
 };
 
 using EngineProcessor = websocketpp::processor::hybi13<EngineConfig>;

@@ -202,7 +202,7 @@ grpc::Status Service::Attach() {
       if (options_.on_started) options_.on_started();
       Serve(attachment);
     }
-    const grpc::Status status = attachment->Finish();
+    grpc::Status status = attachment->Finish();
     bool draining, stopped;
     {
       const std::lock_guard lock(state_->mu);
