@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <utility>
 
 #include "broker/control/convert.h"
 #include "google/protobuf/repeated_field.h"

@@ -215,7 +215,8 @@ class AttachFeed {
             static_cast<int64_t>(messages_.size());
   }
   void PushEvent(Item event);
-  void PushNotice(Item notice);
+  // A request, or else a command, is over; the notice tells the service.
+  void Settle(bool request, std::optional<Item> notice);
   // A drained service with nothing left to do has come to its end.
   void EndIfDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool CanListenAgain() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {

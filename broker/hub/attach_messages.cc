@@ -76,34 +76,16 @@ void AttachFeed::Sweep() {
   SetRoom();
 }
 
-void AttachFeed::PushNotice(Item notice) {
-  ReaderGate::Ready ready;
-  {
-    MutexLock lock(mu_);
-    if (gate_.closed()) return;
-    notices_.push_back(std::move(notice));
-    ready = gate_.Wake(HasNext());
-  }
-  if (ready) ready();
-}
-
 void AttachFeed::EndRequest(uint64_t message_id,
                             std::optional<CancelCause> cause) {
+  std::optional<Item> notice;
   if (cause) {
-    Item notice;
-    notice.kind = Item::Kind::kCancelled;
-    notice.number = message_id;
-    notice.cause = *cause;
-    PushNotice(std::move(notice));
+    notice = Item();
+    notice->kind = Item::Kind::kCancelled;
+    notice->number = message_id;
+    notice->cause = *cause;
   }
-  ReaderGate::Ready ready;
-  {
-    MutexLock lock(mu_);
-    --open_requests_;
-    EndIfDone();
-    ready = gate_.Wake(HasNext());
-  }
-  if (ready) ready();
+  Settle(/*request=*/true, std::move(notice));
 }
 
 void AttachFeed::BeginCommand() {
@@ -112,17 +94,26 @@ void AttachFeed::BeginCommand() {
 }
 
 void AttachFeed::EndCommand(uint64_t report, SendOutcome outcome) {
+  std::optional<Item> notice;
   if (report != 0) {
-    Item notice;
-    notice.kind = Item::Kind::kReport;
-    notice.number = report;
-    notice.outcome = outcome;
-    PushNotice(std::move(notice));
+    notice = Item();
+    notice->kind = Item::Kind::kReport;
+    notice->number = report;
+    notice->outcome = outcome;
   }
+  Settle(/*request=*/false, std::move(notice));
+}
+
+void AttachFeed::Settle(bool request, std::optional<Item> notice) {
   ReaderGate::Ready ready;
   {
     MutexLock lock(mu_);
-    --commands_;
+    if (notice && !gate_.closed()) notices_.push_back(*std::move(notice));
+    if (request) {
+      --open_requests_;
+    } else {
+      --commands_;
+    }
     EndIfDone();
     ready = gate_.Wake(HasNext());
   }

@@ -75,8 +75,7 @@ void Shard::RerouteRequests(const AttachFeedPtr& feed) {
   std::sort(left.begin(), left.end());  // in their order
   for (const uint64_t id : left) {
     const auto open = requests_.find(id);
-    // Telling a slow client of the one before may have closed its connection.
-    if (open == requests_.end()) continue;
+    if (open == requests_.end()) continue;  // as in CancelRequest
     const Slot slot = open->second.slot;
     const ClientMessagePtr old = open->second.message;
     if (old->End()) feed->EndRequest(id);
@@ -131,13 +130,15 @@ void Shard::ForgetRequest(uint64_t id) {
 }
 
 void Shard::CancelRequest(uint64_t id, CancelCause cause, int code) {
-  const OpenRequest& open = requests_.at(id);
-  const Slot slot = open.slot;
-  if (open.message->End()) open.service->EndRequest(id, cause);
+  const auto open = requests_.find(id);
+  // Telling a slow client of one before may have closed its connection.
+  if (open == requests_.end()) return;
+  const Slot slot = open->second.slot;
+  const ClientMessagePtr message = open->second.message;
+  if (message->End()) open->second.service->EndRequest(id, cause);
   if (cause == CancelCause::kTimeout) stats_.client_requests_lost.Add();
-  const std::string request_id = open.message->request_id;
   ForgetRequest(id);
-  SendText(slot, MakeErrorReply(request_id, code, MessageOf(code)));
+  SendText(slot, MakeErrorReply(message->request_id, code, MessageOf(code)));
   ReleaseHeld(slot);
 }
 
@@ -159,8 +160,6 @@ void Shard::OnClientCancel(Slot slot, absl::string_view params_json) {
     if (named(requests_.at(id).message)) open.push_back(id);
   }
   for (const uint64_t id : open) {
-    // The one before may have closed the connection, as in RerouteRequests.
-    if (!requests_.contains(id)) return;
     CancelRequest(id, CancelCause::kClient, -32800);
   }
 }

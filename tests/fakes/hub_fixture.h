@@ -111,6 +111,19 @@ class HubFixture : public ::testing::Test {
     transports_[c.shard]->Gone(*hub_->shards()[c.shard], c.slot);
   }
 
+  // A service comes and leaves.
+  AttachFeedPtr Attach(AttachFeedPtr feed, uint64_t handshake_credit) {
+    hub_->Attach(feed, handshake_credit);
+    RunAll();
+    EXPECT_EQ(feed->TakeNext().item->kind, AttachFeed::Item::Kind::kStarted);
+    return feed;
+  }
+  void Leave(const AttachFeedPtr& feed) {
+    feed->Cancel();
+    hub_->Detach(feed);
+    RunAll();
+  }
+
   // Runs a command of the hub to its end.
   template <typename T, typename F>
   absl::StatusOr<T> Await(F start) {

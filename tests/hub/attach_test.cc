@@ -36,15 +36,7 @@ class AttachTest : public HubFixture {
     }
     auto feed = std::make_shared<AttachFeed>(std::move(spec));
     feed->AddEventCredit(event_credit);
-    hub_->Attach(feed, handshakes);
-    RunAll();
-    EXPECT_EQ(feed->TakeNext().item->kind, Kind::kStarted);
-    return feed;
-  }
-  void Leave(const AttachFeedPtr& feed) {
-    feed->Cancel();
-    hub_->Detach(feed);
-    RunAll();
+    return HubFixture::Attach(std::move(feed), handshakes);
   }
 
   // What a feed has to tell, in words.

@@ -33,15 +33,7 @@ class ConversationTest : public HubFixture {
     if (events) spec.events = Predicate::All();
     auto feed = std::make_shared<AttachFeed>(std::move(spec));
     feed->AddMessageCredit(credit);
-    hub_->Attach(feed, 0);
-    RunAll();
-    EXPECT_EQ(feed->TakeNext().item->kind, AttachFeed::Item::Kind::kStarted);
-    return feed;
-  }
-  void Leave(const AttachFeedPtr& feed) {
-    feed->Cancel();
-    hub_->Detach(feed);
-    RunAll();
+    return HubFixture::Attach(std::move(feed), 0);
   }
 
   // What a feed has to tell: "method params", "cancelled", "report outcome".
