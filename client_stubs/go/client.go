@@ -3,6 +3,7 @@ package socketbroker
 import (
 	"context"
 	"errors"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +22,9 @@ const DefaultTimeout = 10 * time.Second
 const (
 	// What a call of RequestConnection may take beyond the time of its client.
 	askingTime = 5 * time.Second
-	// A page of 1,000 connections with many labels is over the 4 MiB of gRPC.
-	maxAnswerBytes = 64 << 20
+	// The answer of Publish can have more than the 4 MiB of gRPC. The broker bounds
+	// what it says.
+	maxAnswerBytes = math.MaxInt32
 )
 
 // ClientOptions says how a Client connects and calls. The zero value is for a

@@ -17,6 +17,7 @@
 
 #include "socketbroker/service.h"
 #include "socketbroker/v1/socket_broker.grpc.pb.h"
+#include "tests/client_stubs/local_server.h"
 
 namespace socketbroker {
 namespace {
@@ -74,18 +75,9 @@ class Broker final : public v1::SocketBroker::Service {
  public:
   using Play = std::function<grpc::Status(Stream)>;
 
-  explicit Broker(Play play) : play_(std::move(play)) {
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-    address_ = "127.0.0.1:" + std::to_string(port);
-  }
-  ~Broker() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  explicit Broker(Play play) : play_(std::move(play)) {}
 
-  const std::string& address() const { return address_; }
+  const std::string& address() const { return server_.address(); }
 
   grpc::Status Attach(grpc::ServerContext*, Stream::Raw* raw) override {
     return play_(Stream(*raw));
@@ -93,8 +85,7 @@ class Broker final : public v1::SocketBroker::Service {
 
  private:
   const Play play_;
-  std::string address_;
-  std::unique_ptr<grpc::Server> server_;
+  const LocalServer server_{*this};
 };
 
 // What Run returns, in the background.

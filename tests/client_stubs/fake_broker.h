@@ -20,6 +20,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "socketbroker/v1/socket_broker.grpc.pb.h"
+#include "tests/client_stubs/local_server.h"
 
 namespace socketbroker {
 
@@ -38,21 +39,9 @@ inline grpc::Status Refused(grpc::StatusCode code, const std::string& reason,
 
 class FakeBroker final : public v1::SocketBroker::Service {
  public:
-  FakeBroker() {
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-    address_ = "127.0.0.1:" + std::to_string(port);
-  }
-  ~FakeBroker() override {
-    EndWatches(grpc::Status::OK);
-    server_->Shutdown();
-  }
+  ~FakeBroker() override { EndWatches(grpc::Status::OK); }
 
-  const std::string& address() const { return address_; }
+  const std::string& address() const { return server_.address(); }
 
   // From now on `answer` answers the RPC that takes a Request.
   template <typename Request, typename Response>
@@ -299,8 +288,7 @@ class FakeBroker final : public v1::SocketBroker::Service {
   std::vector<std::unique_ptr<google::protobuf::Message>> requests_;
   std::multimap<std::string, std::string> metadata_;
   std::chrono::system_clock::time_point deadline_;
-  std::string address_;
-  std::unique_ptr<grpc::Server> server_;
+  const LocalServer server_{*this};  // the last: it serves all of these
 };
 
 }  // namespace socketbroker

@@ -62,8 +62,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& target,
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
-  // A page of connections, or the answer of Publish, can have more than the 4
-  // MiB that gRPC takes. The broker bounds what it says.
+  // The answer of Publish can have more than the 4 MiB that gRPC takes. The
+  // broker bounds what it says.
   arguments.SetMaxReceiveMessageSize(-1);
   return grpc::CreateCustomChannel(target,
                                    options.credentials != nullptr

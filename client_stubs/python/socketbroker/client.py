@@ -28,8 +28,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A page of connections, or the answer of Publish, can have more than the 4 MiB
-    # that gRPC takes. The broker bounds what it says.
+    # The answer of Publish can have more than the 4 MiB that gRPC takes. The broker
+    # bounds what it says.
     ("grpc.max_receive_message_length", -1),
 )
 # The reasons with which a binding may succeed with a newer epoch.

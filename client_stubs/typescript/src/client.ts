@@ -21,8 +21,9 @@ const CHANNEL: ChannelOptions = {
   // A stream on which nothing is said must notice that its broker is gone.
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 10_000,
-  // A page of 1,000 connections with many labels is over the 4 MiB of grpc-js.
-  "grpc.max_receive_message_length": 64 << 20,
+  // The answer of Publish can have more than the 4 MiB of grpc-js. The broker bounds
+  // what it says.
+  "grpc.max_receive_message_length": -1,
 };
 const RPC = v1.SocketBrokerService;
 

@@ -127,7 +127,7 @@ def test_what_is_still_handled_counts_for_the_next_stream(client, attachments, r
     assert given <= 3
 
 
-def test_a_drain_that_ends_well_cancels_nothing(client, attachments, run):
+def drained_while_a_handler_waits(client, attachments, run):
     service = socketbroker.Service(client)
     gate = Gate(service)
     end = run(service)
@@ -140,6 +140,11 @@ def test_a_drain_that_ends_well_cancels_nothing(client, attachments, run):
     stream.end()
     with pytest.raises(concurrent.futures.TimeoutError):
         end.result(timeout=0.05)
+    return service, gate, end
+
+
+def test_a_drain_that_ends_well_cancels_nothing(client, attachments, run):
+    _, gate, end = drained_while_a_handler_waits(client, attachments, run)
     (context,) = gate.contexts
     assert not context.cancelled.is_set()
     gate.open.set()
@@ -161,18 +166,7 @@ def test_a_drain_that_loses_the_stream_says_so(client, attachments, run, caplog)
 
 
 def test_a_drain_that_is_cut_after_the_stream_cancels_what_still_runs(client, attachments, run):
-    service = socketbroker.Service(client)
-    gate = Gate(service)
-    end = run(service)
-    stream = attachments.next()
-    stream.start()
-    stream.tell(client_message=notification(1, "wait"))
-    gate.wait()
-    service.drain()
-    stream.hear("drain")
-    stream.end()
-    with pytest.raises(concurrent.futures.TimeoutError):
-        end.result(timeout=0.05)
+    service, gate, end = drained_while_a_handler_waits(client, attachments, run)
     service.drain()
     assert end.result(timeout=10) is None
     (context,) = gate.contexts
