@@ -105,8 +105,12 @@ TEST_F(PauseTest, WhatTimeItIsNotReadFromIsNotHeldAgainstIt) {
   WsClient client;
   Admit(client);
   SendSome(client);
-  // Longer than all of these together: it is time that has to pass.
-  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  // Longer than all of these together: in that time others are given up.
+  for (int i = 0; i < 3; ++i) {
+    WsClient silent;
+    Admit(silent, absl::StrCat("silent", i));
+    EXPECT_EQ(silent.WaitClosed().code, 4003);
+  }
   feed->AddMessageCredit(AttachFeed::kMaxCredit);
   for (int i = 0; i < kSome; ++i) {
     const auto item = Next(feed);

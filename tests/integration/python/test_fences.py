@@ -87,6 +87,19 @@ def test_forged_page_token_is_refused(broker, position):
         broker.client.list_revocations(pb.ListRevocationsRequest(page_token=token))
 
 
+def test_a_page_of_revocations_is_not_longer_than_clients_take(broker):
+    filter = "account_id IN (" + ", ".join(f'"{n}-{"x" * 200}"' for n in range(200)) + ")"
+    for _ in range(110):
+        close_filtered(broker, filter, fence=True, fence_ttl=60)
+    request, found = pb.ListRevocationsRequest(page_size=1000), 0
+    while found == 0 or request.page_token:
+        page = broker.client.list_revocations(request)
+        assert page.revocations and page.ByteSize() < 4 << 20
+        found += len(page.revocations)
+        request.page_token = page.next_page_token
+    assert found == 110 and found * len(filter) > 4 << 20
+
+
 def test_revocations_are_listed_oldest_first_in_pages(broker):
     close_session(broker, "s1")
     close_account(broker, "a1", namespace="default")
