@@ -22,7 +22,8 @@ absl::Status Error(sqlite3* db) {
     case SQLITE_NOTADB:
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
-    case SQLITE_ERROR:  // of the statement: a table that is not there
+    case SQLITE_TOOBIG:  // the length of what was read: nothing here is long
+    case SQLITE_ERROR:   // of the statement: a table that is not there
       return absl::DataLossError(text);
     default:
       break;

@@ -216,7 +216,7 @@ def test_a_state_directory_that_cannot_be_had_is_named(state):
 
 def test_without_a_state_directory_it_says_so_once(broker):
     assert not info(broker).durable_revocations
-    assert len(broker.events("revocations_in_memory")) == 1
+    broker.wait_for_log("revocations_in_memory")
     close_account(broker, "a1")
     assert len(broker.events("revocations_in_memory")) == 1
 
