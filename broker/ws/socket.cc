@@ -24,6 +24,10 @@ constexpr int kMaxReads = 8;
 // With more than this unwritten a ping gets no pong: a client that sends pings
 // and reads nothing may not fill the outbox.
 constexpr uint64_t kMaxOutboxForPong = 64 * 1024;
+// What is read and dropped of who is being closed, beside a message that may
+// have been under way: its close frame is behind that. The rest is not worth
+// our time, and stays with the kernel.
+constexpr uint64_t kMaxDropped = 1024 * 1024;
 
 }  // namespace
 
@@ -70,7 +74,7 @@ void Socket::OnEvent(uint32_t events) {
   if (phase_ == Phase::kGone) return;
   // Nobody needs the answer any more.
   if (hung_up_ && phase_ == Phase::kAsked) return End();
-  if (paused_ && (events & (EPOLLHUP | EPOLLERR)) != 0) return End();
+  if (deaf() && (events & (EPOLLHUP | EPOLLERR)) != 0) return End();
   if (hung_up_ || (events & EPOLLIN) != 0) {
     readable_ = true;
     Read();
@@ -89,7 +93,7 @@ void Socket::OnLater() {
 void Socket::Read() {
   for (int i = 0; readable_ && phase_ != Phase::kGone; ++i) {
     if (phase_ == Phase::kAsked) return;  // and once more at the answer
-    if (paused_ && phase_ == Phase::kOpen) return;
+    if (deaf()) return;
     if (i == kMaxReads) return ReadLater();
     const ssize_t n = recv(fd_, io_.read_buffer(), IoThread::kReadBuffer, 0);
     if (n < 0 && errno == EINTR) continue;
@@ -104,10 +108,18 @@ void Socket::Read() {
       readable_ = hung_up_ || static_cast<size_t>(n) == IoThread::kReadBuffer;
       OnSignOfLife();
       const auto size = static_cast<size_t>(n);
+      if (phase_ > Phase::kOpen) dropped_ += size;
       tls_ != nullptr ? ReceiveTls({io_.read_buffer(), size})
                       : Receive({io_.read_buffer(), size});
     }
   }
+}
+
+bool Socket::deaf() const {
+  if (phase_ == Phase::kOpen) return paused_;
+  const uint64_t message =
+      endpoint_ != nullptr ? endpoint_->max_message_bytes : 0;
+  return dropped_ > message + kMaxDropped;
 }
 
 void Socket::OnEof() {

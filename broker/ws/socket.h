@@ -97,6 +97,8 @@ class Socket {
   void Read();
   void ReceiveTls(absl::string_view ciphertext);
   void OnTlsFailure();
+  // Whether nothing is read: not now, or never again.
+  bool deaf() const;
   void Receive(absl::Span<char> data);
   void ReceiveHead(absl::string_view data);
   // Who is behind the proxy. False: that cannot be told, and it was refused.
@@ -185,6 +187,7 @@ class Socket {
   Outbox outbox_;
   uint64_t accounted_ = 0;  // of queued()
   uint64_t peak_ = 0;       // of queued()
+  uint64_t dropped_ = 0;    // that came after its close had begun
   std::unique_ptr<TlsSession> tls_;
   Engine engine_;
   SocketLease lease_;
