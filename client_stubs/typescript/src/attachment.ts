@@ -5,7 +5,7 @@ import {status} from "@grpc/grpc-js";
 import {Client} from "./client";
 import {Context, HandshakeContext, MethodContext, RawContext, Refusal} from "./context";
 import {BrokerError} from "./error";
-import {Input} from "./input";
+import {Input, milliseconds} from "./input";
 import {errorReply, fromJson, internalError, JsonRpcError, methodNotFound, RESULT_LEVELS, toJson} from "./json_rpc";
 import {Logger} from "./logger";
 import {Patterns} from "./patterns";
@@ -50,6 +50,8 @@ export class Attachment {
   started = false;
   /** The messages that are being handled. */
   private readonly open = new Map<bigint, AbortController>();
+  /** And the offers. */
+  private readonly offers = new Set<AbortController>();
 
   constructor(
     private readonly client: Client, private readonly stream: AttachStream, private readonly handlers: Handlers,
@@ -79,7 +81,9 @@ export class Attachment {
 
   /** Tells the handlers that what they say goes nowhere. */
   abandon(): void {
-    for (const controller of this.open.values()) controller.abort(over("the stream to the broker has ended"));
+    for (const controller of [...this.open.values(), ...this.offers]) {
+      controller.abort(over("the stream to the broker has ended"));
+    }
   }
 
   private hear(told: v1.AttachResponse): void {
@@ -107,11 +111,20 @@ export class Attachment {
   }
 
   private takeOffer(offer: v1.HandshakeOffer): void {
-    this.work.handshake("the handler of handshakes", async (signal) => {
-      // One that fails leaves the offer unanswered: it goes to another service.
-      const answer = await this.handlers.handshake!(offer.handshake!, {connectionId: offer.connectionId, signal});
-      if (answer instanceof Refusal) await this.stream.refuse(offer.offerId, answer.reason);
-      else await this.admit(offer, answer);
+    const controller = new AbortController();
+    this.offers.add(controller);
+    this.work.handshake("the handler of handshakes", controller, async (signal) => {
+      const timeout = offer.timeout && setTimeout(
+        () => controller.abort(over("the offer goes to another service")), milliseconds(offer.timeout));
+      try {
+        // One that fails leaves the offer unanswered: it goes to another service.
+        const answer = await this.handlers.handshake!(offer.handshake!, {connectionId: offer.connectionId, signal});
+        if (answer instanceof Refusal) await this.stream.refuse(offer.offerId, answer.reason);
+        else await this.admit(offer, answer);
+      } finally {
+        clearTimeout(timeout);
+        this.offers.delete(controller);
+      }
     });
   }
 
@@ -194,5 +207,5 @@ function failed(error: unknown): [Input<v1.Reply>, unknown] {
 }
 
 function over(why: string): Error {
-  return Object.assign(new Error(`no reply is needed any more: ${why}`), {name: "AbortError"});
+  return Object.assign(new Error(`no answer is needed any more: ${why}`), {name: "AbortError"});
 }

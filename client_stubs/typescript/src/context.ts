@@ -54,7 +54,11 @@ export interface RawContext extends MessageContext {
 export interface HandshakeContext {
   /** The pending connection. */
   readonly connectionId: string;
-  /** Aborted when a drain is cut. */
+  /**
+   * Aborted when the time for the offer is over, 5 s unless the endpoint's
+   * `offer_timeout` is another: it goes to another service then. Also when the
+   * broker is lost, and when a drain is cut.
+   */
   readonly signal: AbortSignal;
 }
 

@@ -17,3 +17,8 @@ export function duration(milliseconds: number): Duration {
   const seconds = Math.trunc(nanos / 1e9);
   return {seconds: BigInt(seconds), nanos: nanos - seconds * 1e9};
 }
+
+/** The same the other way round. @internal */
+export function milliseconds({seconds, nanos}: Duration): number {
+  return Number(seconds) * 1e3 + nanos / 1e6;
+}

@@ -46,8 +46,8 @@ export class Work {
     void this.run(what, lane === undefined ? task : this.behind(lane, task), "messages", controller);
   }
 
-  handshake(what: string, task: Task): void {
-    void this.run(what, task, "handshakes");
+  handshake(what: string, controller: AbortController, task: Task): void {
+    void this.run(what, task, "handshakes", controller);
   }
 
   /** Behind the events before it. */

@@ -3,13 +3,14 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const {once} = require('node:events');
 const {test} = require('node:test');
 const {Refusal} = require('./fake_broker.js');
 const {grpc, internal, socketbroker} = require('./package.js');
 const {Queue} = require('./queue.js');
 const {attach, json, start} = require('./serving.js');
 
-const {JsonRpcError, refuse, Service} = socketbroker;
+const {duration, JsonRpcError, refuse, Service} = socketbroker;
 const {backoff} = internal('backoff.js');
 const {Patterns} = internal('patterns.js');
 const options = {timeout: 30000};
@@ -310,6 +311,28 @@ test('what it does not know is left alone', options, async (t) => {
   session.tell({});
   session.tell({clientMessage: {messageId: 1n, connectionId: 'a'}});
   assert.equal((await session.next('credit')).messages, 1);
+});
+
+test('a handler of handshakes hears that its offer is over', options, async (t) => {
+  const {broker, logger, service} = await start(t);
+  const begun = new Queue();
+  service.onHandshake(async (handshake, {signal}) => {
+    begun.push(signal);
+    if (!signal.aborted) await once(signal, 'abort');
+    signal.throwIfAborted();
+  });
+  const {session} = await attach(t, broker, service);
+  session.tell({handshakeOffer: {offerId: 1n, connectionId: 'c1', handshake: {}, timeout: duration(20)}});
+  const first = await begun.next();
+  assert.equal((await session.next('credit')).handshakes, 1);
+  assert.match(first.reason.message, /another service/);
+
+  session.tell({handshakeOffer: {offerId: 2n, connectionId: 'c2', handshake: {}, timeout: duration(1e6)}});
+  const second = await begun.next();
+  session.end(new Refusal(grpc.status.UNAVAILABLE, 'gone'));
+  if (!second.aborted) await once(second, 'abort');
+  assert.match(second.reason.message, /stream to the broker has ended/);
+  assert.deepEqual(logger.lines.filter((line) => line.startsWith('error')), []);
 });
 
 test('handshakes are admitted or refused', options, async (t) => {
