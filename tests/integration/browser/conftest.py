@@ -5,23 +5,17 @@ import http.server
 import json
 import pathlib
 import queue
-import shutil
-import subprocess
 import threading
 
 import pytest
 
 from client_page import ClientPage
+from harness.chromium import Chromium
 from harness.relay import Relay
 
 PAGE = pathlib.Path(__file__).with_name("page.html").read_bytes()
-CHROMIUM = "chromium"
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    # A name that is not this machine's, for a page of a foreign origin.
-    "--host-resolver-rules=MAP app.example 127.0.0.1",
-]
+# A name that is not this machine's, for a page of a foreign origin.
+FOREIGN = "--host-resolver-rules=MAP app.example 127.0.0.1"
 
 
 class Site:
@@ -109,22 +103,12 @@ def client(site, browse, broker):
 @pytest.fixture
 def browse(tmp_path):
     """Opens a page in a browser of its own, which ends with the test."""
-    assert shutil.which(CHROMIUM), "Chromium is not installed (Debian: chromium)"
     browsers = []
 
     def open_page(url):
-        log = open(tmp_path / f"chromium{len(browsers)}.log", "wb")
-        profile = tmp_path / f"profile{len(browsers)}"
-        with log:
-            browsers.append(subprocess.Popen(
-                [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", url],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        name = f"chromium{len(browsers)}"
+        browsers.append(Chromium(tmp_path / name, tmp_path / f"{name}.log", FOREIGN, url))
 
     yield open_page
     for browser in browsers:
-        browser.terminate()
-        try:
-            browser.wait(10)
-        except subprocess.TimeoutExpired:
-            browser.kill()
-            browser.wait()
+        browser.stop()

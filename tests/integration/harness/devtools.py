@@ -2,28 +2,17 @@
 
 import itertools
 import json
-import shutil
-import subprocess
 
 from harness.broker import wait_until
+from harness.chromium import Chromium
 from harness.sockets import Socket
-
-CHROMIUM = "chromium"
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--remote-debugging-port=0",
-]
 
 
 class Browser:
     """Its profiles share no cookies; the tabs of one do."""
 
     def __init__(self, folder):
-        assert shutil.which(CHROMIUM), "Chromium is not installed (Debian: chromium)"
-        with open(folder / "chromium.log", "wb") as log:
-            self._process = subprocess.Popen([CHROMIUM, *FLAGS, f"--user-data-dir={folder}"],
-                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._chromium = Chromium(folder, folder / "chromium.log", "--remote-debugging-port=0")
         port_file = folder / "DevToolsActivePort"
         port, path = wait_until(lambda: port_file.exists() and port_file.read_text().split(), "Chromium")
         self._socket = Socket(f"ws://127.0.0.1:{port}{path}")
@@ -61,12 +50,7 @@ class Browser:
 
     def stop(self):
         self._socket.abort()
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._chromium.stop()
 
 
 class Tab:
