@@ -72,7 +72,7 @@ TEST_F(ConfigFaultsTest, ValuesAreHeldToTheRules) {
   const struct {
     const char* yaml;
     const char* fault;
-  } kCases[] = {
+  } cases[] = {
       {"limits: {max_header_bytes: 1023}",
        "limits.max_header_bytes: 1023 is out of range; allowed are 1024 to "},
       {"limits: {ping_interval: 0s}",
@@ -158,7 +158,7 @@ TEST_F(ConfigFaultsTest, ValuesAreHeldToTheRules) {
        "limits.account_policy: \"EVICT\" is not allowed"},
       {"control: {port: 8080}", "control.port: 8080 is the port of websocket"},
   };
-  for (const auto& c : kCases) EXPECT_THAT(Fault(c.yaml), HasSubstr(c.fault));
+  for (const auto& c : cases) EXPECT_THAT(Fault(c.yaml), HasSubstr(c.fault));
 }
 
 TEST_F(ConfigFaultsTest, LoopbackIsMoreThanOneAddress) {

@@ -99,7 +99,7 @@ class FakeBroker final : public v1::SocketBroker::Service {
     v1::PublishRequest request;
     while (stream->Read(&request)) {
       v1::PublishResponse response;
-      const grpc::Status status = Answer(*context, request, &response);
+      grpc::Status status = Answer(*context, request, &response);
       if (!status.ok()) return status;
       stream->Write(response);
     }
@@ -114,7 +114,7 @@ class FakeBroker final : public v1::SocketBroker::Service {
     v1::AttachRequest request;
     while (stream->Read(&request)) {
       v1::AttachResponse response;
-      const grpc::Status status = Answer(*context, request, &response);
+      grpc::Status status = Answer(*context, request, &response);
       if (!status.ok()) return status;
       stream->Write(response);
     }
@@ -236,7 +236,7 @@ class FakeBroker final : public v1::SocketBroker::Service {
       grpc::ServerContext* context, const v1::RequestFilteredRequest* request,
       grpc::ServerWriter<v1::RequestFilteredResponse>* writer) override {
     v1::RequestFilteredResponse response;
-    const grpc::Status status = Answer(*context, *request, &response);
+    grpc::Status status = Answer(*context, *request, &response);
     if (status.ok()) writer->Write(response);
     return status;
   }

@@ -191,7 +191,8 @@ TEST_F(ConvertTest, TokensAreBoundToTheirRequest) {
   EXPECT_EQ(Fault(ReadToken("page_token", token, "list other").status(),
                   "not given for this request"),
             "page_token");
-  for (std::string bad : {std::string("!"), std::string(), token.substr(1)}) {
+  for (const std::string& bad :
+       {std::string("!"), std::string(), token.substr(1)}) {
     EXPECT_FALSE(ReadToken("page_token", bad, "list default").ok()) << bad;
   }
   EXPECT_EQ(UnpackNumbers(PackNumbers({1, 0, ~uint64_t{0}})),

@@ -116,11 +116,11 @@ TEST_F(LogTest, KeepsUtf8AndReplacesWhatIsNot) {
   const struct {
     const char* in;
     int replaced;
-  } kCases[] = {
+  } cases[] = {
       {"\x80", 1},         {"\xc0\xaf", 2},         {"\xe0\x80\xaf", 3},
       {"\xed\xa0\x80", 3}, {"\xf4\x90\x80\x80", 4}, {"\xe2\x82", 2},
       {"\xff", 1}};
-  for (const auto& c : kCases) {
+  for (const auto& c : cases) {
     std::string want;
     for (int i = 0; i < c.replaced; ++i) want += "\\ufffd";
     EXPECT_THAT(LineOf(c.in),

@@ -148,9 +148,9 @@ bool Reference(const FilterExpr& expr, const ConnectionInfo& c) {
 
 // Whether the connection has what the term says.
 bool HasTerm(const PinTerm& term, const ConnectionInfo& c) {
-  static const char* const fields[] = {
+  static constexpr const char* kFields[] = {
       "account_id", "token_hash", "api_token_id", "groups", "connection_id"};
-  const auto have = ValuesOf(fields[static_cast<int>(term.field)], c);
+  const auto have = ValuesOf(kFields[static_cast<int>(term.field)], c);
   return std::count(have.begin(), have.end(), term.value) > 0;
 }
 
@@ -211,11 +211,11 @@ class Generator {
 
   // Short, of letters that the text form has to escape, too.
   std::string Text(int least) {
-    static const char* const letters[] = {"a", "b",  "a",  "b",  "a",
-                                          "*", "\"", "\\", "\n", "\u00e9"};
+    static constexpr const char* kLetters[] = {"a", "b",  "a",  "b",  "a",
+                                               "*", "\"", "\\", "\n", "\u00e9"};
     std::string out;
     for (int i = least + Below(3 - least); i > 0; --i) {
-      out += letters[Below(std::size(letters))];
+      out += kLetters[Below(std::size(kLetters))];
     }
     return out;
   }
@@ -235,8 +235,8 @@ class Generator {
     }
     if (field == "connect_time") return Time();
     if (field == "credential") {
-      static const char* const names[] = {"SESSION", "TOKEN", "DAEMON"};
-      return names[Below(3)];
+      static constexpr const char* kNames[] = {"SESSION", "TOKEN", "DAEMON"};
+      return kNames[Below(3)];
     }
     if (field == "endpoint" && Below(2)) return "/ab";
     return Text(may_be_empty && absl::StartsWith(field, "labels.") ? 0 : 1);

@@ -38,9 +38,9 @@ broker::ConnectionInfo Bound() {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // protobuf reports every string that is not UTF-8 on stderr.
-  static const google::protobuf::LogSilencer silencer;
-  static const broker::ConnectionInfo bound = Bound();
-  static const broker::ConnectionInfo unbound;
+  static const google::protobuf::LogSilencer kSilencer;
+  static const broker::ConnectionInfo kBound = Bound();
+  static const broker::ConnectionInfo kUnbound;
   socketbroker::v1::FilterExpr expr;
   if (!expr.ParseFromArray(data, static_cast<int>(size))) return 0;
 
@@ -53,15 +53,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(absl::StartsWith(violations[0].field, "root"), "the place");
     return 0;
   }
-  const bool matches_bound = (*predicate)->Matches(bound);
-  const bool matches_unbound = (*predicate)->Matches(unbound);
+  const bool matches_bound = (*predicate)->Matches(kBound);
+  const bool matches_unbound = (*predicate)->Matches(kUnbound);
   if (written.size() > broker::kMaxBytes) return 0;
   const auto parsed = broker::ParseFilter(written);
   Check(parsed.ok(), "what is written parses");
   const auto again = broker::CompileFilter(*parsed);
   Check(again.ok(), "what is written compiles");
-  Check((*again)->Matches(bound) == matches_bound, "the same for a bound one");
-  Check((*again)->Matches(unbound) == matches_unbound,
+  Check((*again)->Matches(kBound) == matches_bound, "the same for a bound one");
+  Check((*again)->Matches(kUnbound) == matches_unbound,
         "the same for an unbound one");
   return 0;
 }

@@ -18,7 +18,6 @@
 namespace {
 
 using broker::Engine;
-using broker::Opcode;
 using broker::Socket;
 using broker::fuzz::Check;
 using broker::fuzz::Input;

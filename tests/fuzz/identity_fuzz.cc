@@ -68,11 +68,11 @@ void CheckKept(const Identity& message, const broker::Identity& identity) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // protobuf reports every string that is not UTF-8 on stderr.
-  static const google::protobuf::LogSilencer silencer;
-  static const FixedClock clock;
+  static const google::protobuf::LogSilencer kSilencer;
+  static const FixedClock kClock;
   Identity message;
   if (!message.ParseFromArray(data, static_cast<int>(size))) return 0;
-  const auto identity = broker::ReadIdentity("identity", true, message, clock);
+  const auto identity = broker::ReadIdentity("identity", true, message, kClock);
   if (identity.ok()) {
     CheckKept(message, **identity);
     return 0;

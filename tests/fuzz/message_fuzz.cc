@@ -98,7 +98,7 @@ void CheckFramed(const Message& message, const broker::Outgoing& outgoing) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // protobuf reports every string that is not UTF-8 on stderr.
-  static const google::protobuf::LogSilencer silencer;
+  static const google::protobuf::LogSilencer kSilencer;
   Message message;
   if (!message.ParseFromArray(data, static_cast<int>(size))) return 0;
   const auto outgoing = broker::ReadMessage(true, message, kNow);

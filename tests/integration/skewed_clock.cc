@@ -18,7 +18,7 @@
 namespace {
 
 int64_t Skew() {
-  static const volatile int64_t* const skew = [] {
+  static const volatile int64_t* const kSkew = [] {
     static constexpr int64_t kNone = 0;
     const char* const name = getenv("SKEWED_CLOCK_FILE");
     const int file = name == nullptr ? -1 : open(name, O_RDONLY | O_CLOEXEC);
@@ -28,7 +28,7 @@ int64_t Skew() {
     close(file);
     return page == MAP_FAILED ? &kNone : static_cast<const int64_t*>(page);
   }();
-  return *skew;
+  return *kSkew;
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ TEST(EnvelopeTest, ReadsTheOtherKinds) {
   const struct {
     const char* text;
     EnvelopeKind kind;
-  } kCases[] = {
+  } cases[] = {
       {R"({"jsonrpc":"2.0","method":"m"})", EnvelopeKind::kNotification},
       {R"({"jsonrpc":"2.0","method":"m","params":{"id":1,"result":2}})",
        EnvelopeKind::kNotification},
@@ -68,7 +68,7 @@ TEST(EnvelopeTest, ReadsTheOtherKinds) {
       {R"({"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"","data":[]}})",
        EnvelopeKind::kErrorResponse},
   };
-  for (const auto& c : kCases) {
+  for (const auto& c : cases) {
     const EnvelopeResult r = ParseEnvelope(c.text);
     EXPECT_EQ(r.fault, EnvelopeFault::kNone) << c.text << r.reason;
     EXPECT_EQ(r.envelope.kind, c.kind) << c.text;
@@ -82,7 +82,7 @@ TEST(EnvelopeTest, TakesMembersThatItDoesNotKnow) {
 }
 
 TEST(EnvelopeTest, RefusesWhatIsNotJson) {
-  const std::string kTexts[] = {
+  const std::string texts[] = {
       "",
       " ",
       "{",
@@ -101,10 +101,10 @@ TEST(EnvelopeTest, RefusesWhatIsNotJson) {
       "{\"jsonrpc\":\"2.0\",\"method\":\"\xed\xa0\x80\"}",
       "{\"jsonrpc\":\"2.0\",\"method\":\"a\nb\"}",
       // nlohmann takes the NUL for the end and skips the mark.
-      std::string("{\"jsonrpc\":\"2.0\",\"method\":\"m\"}\0x", 33),
+      std::string("{\"jsonrpc\":\"2.0\",\"method\":\"m\"}\0x", 32),
       "\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"method\":\"m\"}",
   };
-  for (const std::string& text : kTexts) {
+  for (const std::string& text : texts) {
     const EnvelopeResult r = ParseEnvelope(text);
     EXPECT_EQ(r.fault, EnvelopeFault::kParseError) << text;
     EXPECT_EQ(r.envelope.id_json, "null");

@@ -21,7 +21,7 @@ class HandshakeTest : public WsFixture {
   }
   HttpResponse Ask(const UpgradeRequest& request) {
     WsClient client;
-    const HttpResponse response = client.Handshake(port(), request);
+    HttpResponse response = client.Handshake(port(), request);
     if (response.status != 101) {
       EXPECT_EQ(client.WaitClosed().how, How::kEof);
     }
@@ -31,7 +31,7 @@ class HandshakeTest : public WsFixture {
     WsClient client;
     EXPECT_TRUE(client.Connect(port()));
     client.SendRaw(text);
-    const HttpResponse response = client.ReadResponse();
+    HttpResponse response = client.ReadResponse();
     EXPECT_EQ(client.WaitClosed().how, How::kEof);
     return response;
   }

@@ -114,7 +114,7 @@ class Storm {
     request.set_verified_at_epoch(epoch);
     request.mutable_ttl()->set_seconds(60);
     v1::CreateTicketResponse response;
-    const grpc::Status status = client_.CreateTicket(request, &response);
+    grpc::Status status = client_.CreateTicket(request, &response);
     *ticket = response.ticket();
     return status;
   }

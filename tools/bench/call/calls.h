@@ -88,7 +88,7 @@ class Calls {
   std::unique_ptr<Source> Make(const Command& command, size_t flight);
 
   // Minted since the last time, in the order of the accounts.
-  std::vector<std::string> TakeTickets() { return std::move(tickets_); }
+  std::vector<std::string> TakeTickets() { return std::exchange(tickets_, {}); }
 
  private:
   std::unique_ptr<Source> Mint(const Command& command, size_t flight);
