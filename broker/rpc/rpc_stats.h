@@ -19,7 +19,7 @@
 namespace broker {
 
 // Such as "INVALID_ARGUMENT"; "UNKNOWN" for what is no code.
-const char* CodeName(grpc::StatusCode code);
+std::string CodeName(grpc::StatusCode code);
 
 class RpcStats {
  public:

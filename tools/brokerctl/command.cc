@@ -4,34 +4,11 @@
 #include <fstream>
 #include <iostream>
 
+#include "absl/status/status.h"
 #include "tools/brokerctl/output.h"
 
 namespace brokerctl {
 namespace {
-
-const char* CodeName(grpc::StatusCode code) {
-  static constexpr const char* kNames[] = {
-      "OK",
-      "CANCELLED",
-      "UNKNOWN",
-      "INVALID_ARGUMENT",
-      "DEADLINE_EXCEEDED",
-      "NOT_FOUND",
-      "ALREADY_EXISTS",
-      "PERMISSION_DENIED",
-      "RESOURCE_EXHAUSTED",
-      "FAILED_PRECONDITION",
-      "ABORTED",
-      "OUT_OF_RANGE",
-      "UNIMPLEMENTED",
-      "INTERNAL",
-      "UNAVAILABLE",
-      "DATA_LOSS",
-      "UNAUTHENTICATED",
-  };
-  const bool known = code >= 0 && static_cast<size_t>(code) < std::size(kNames);
-  return known ? kNames[code] : "UNKNOWN";
-}
 
 // Never an option's value: every user of the machine sees those.
 std::string ReadApiKey(const std::string& file) {
@@ -101,7 +78,9 @@ int Command::Fail(const grpc::Status& status) const {
     }
   }
   std::cerr << "brokerctl: the broker refused: "
-            << CodeName(status.error_code()) << ": " << message;
+            << absl::StatusCodeToString(
+                   static_cast<absl::StatusCode>(status.error_code()))
+            << ": " << message;
   if (!details.reason.empty()) {
     std::cerr << " (" << Printable(details.reason) << ")";
   }
