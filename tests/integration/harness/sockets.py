@@ -74,16 +74,22 @@ class Socket:
     def closed(self, timeout=_TIMEOUT):
         """Code and reason of the close, once it is closed; messages before it are
         dropped."""
+        self.rest(timeout)
+        return self._socket.close_code, self._socket.close_reason
 
-        async def drain():
+    def rest(self, timeout=_TIMEOUT):
+        """The messages until it is closed."""
+        messages = []
+
+        async def read():
             try:
                 while True:
-                    await self._socket.recv()
+                    messages.append(await self._socket.recv())
             except ConnectionClosed:
                 await self._socket.wait_closed()
 
-        _run(drain(), timeout)
-        return self._socket.close_code, self._socket.close_reason
+        _run(read(), timeout)
+        return messages
 
     def is_open(self):
         """Whether the broker still answers on it."""
