@@ -106,8 +106,7 @@ def browse(tmp_path):
     browsers = []
 
     def open_page(url):
-        name = f"chromium{len(browsers)}"
-        browsers.append(Chromium(tmp_path / name, tmp_path / f"{name}.log", FOREIGN, url))
+        browsers.append(Chromium(tmp_path / f"chromium{len(browsers)}", FOREIGN, url))
 
     yield open_page
     for browser in browsers:

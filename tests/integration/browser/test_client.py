@@ -20,7 +20,7 @@ def test_connects_with_a_ticket_and_is_told(broker, site, client):
     assert client.event("news")["params"] == {"text": "caf\u00e9 \U0001f600"}
     client.run("connection.close()")
     assert client.event("closed")["error"]["code"] == "closed"
-    wait_until(lambda: broker.metric("closes_total", code=1000) == 1, "the broker to hear of it")
+    broker.wait_connections(lambda: broker.metric("closes_total", code=1000) == 1, "the broker to hear of it")
 
 
 def test_a_ticket_that_is_refused_is_replaced(broker, client):
@@ -133,8 +133,8 @@ def test_a_silent_server_is_left(broker, client, make_relay):
     assert (waiting["closeCode"], waiting["closeReason"], waiting["delay"]) == (4002, "Server silent", 0)
     relay.resume()
     client.until("open")
-    wait_until(lambda: broker.metric("closes_total", code=4002) == 1, "the broker to hear why")
-    wait_until(lambda: [c.connection_id != first.connection_id for c in broker.list()] == [True], "only the new one")
+    broker.wait_connections(lambda: broker.metric("closes_total", code=4002) == 1, "the broker to hear why")
+    broker.wait_connections(lambda: [c.connection_id != first.connection_id for c in broker.list()] == [True], "only the new one")
 
 
 def test_the_readme_example(broker, site, browse):
@@ -145,5 +145,5 @@ def test_the_readme_example(broker, site, browse):
     site.pages["/socketbroker.js"] = ("text/javascript", (STUB / "socketbroker.js").read_bytes())
     site.actions["/ticket"] = lambda _: (200, broker.ticket("a1"))
     browse(f"http://127.0.0.1:{site.port}/client")
-    wait_until(broker.list, "the page to connect")
+    broker.wait_connections(broker.list, "the page to connect")
     wait_until(lambda: broker.metric("messages_total", direction="in") == 2, "what the page asks and tells")

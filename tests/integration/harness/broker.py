@@ -6,15 +6,16 @@ import os
 import pathlib
 import signal
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 
 from harness import raw, tls
+from harness.checks import fails
+from harness.output import Output
 from harness.sockets import Socket
-from socketbroker import Client
-from socketbroker.v1 import connection_pb2
+from socketbroker import BrokerError, Client
+from socketbroker.v1 import connection_pb2, conversation_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 BINARY = os.environ.get("BROKER_BINARY", "build/release/bin/socket-broker")
@@ -25,15 +26,14 @@ PATIENCE = 15.0
 def wait_until(condition, what, timeout=PATIENCE):
     """Returns what `condition()` returns, once that is true.
 
-    It asks again and again: for metrics, listings and /proc, which tell nobody when they change.
+    For what tells nobody that it changes, such as metrics and /proc: it is asked as soon as it has answered. For
+    all else there are Broker.wait_connections and wait_log.
     """
     deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-        time.sleep(0.005)
+        os.sched_yield()
+    return value
 
 
 def identity(account=None, *, session=None, token=None, labels=None, groups=(), expires_at=None):
@@ -76,10 +76,7 @@ class Broker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        self._lines = []
-        self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
+        self._log = Output(self.process.stderr)
         if ready:
             self.started = self.wait_for_log("started")
             self.websocket = self.started["websocket_address"]
@@ -90,19 +87,9 @@ class Broker:
         # JSON is YAML.
         self.config_file.write_text(json.dumps(config))
 
-    def _read_log(self):
-        for line in self.process.stderr:
-            with self._news:
-                self._lines.append(line.decode(errors="replace"))
-                self._news.notify_all()
-        with self._news:
-            self._lines.append(None)
-            self._news.notify_all()
-
     def log(self):
         """Everything that it logged so far."""
-        with self._news:
-            return "".join(line for line in self._lines if line is not None)
+        return self._log.text()
 
     def events(self, name):
         """The log lines of one event, parsed."""
@@ -118,16 +105,33 @@ class Broker:
 
     def wait_for_log(self, name, count=1, timeout=PATIENCE):
         """The newest log line of an event, once there are `count` of them."""
-        deadline = time.monotonic() + timeout
-        while True:
-            found = self.events(name)
-            if len(found) >= count:
-                return found[-1]
-            with self._news:
-                ended = self._lines and self._lines[-1] is None
-                left = deadline - time.monotonic()
-                assert not ended and left > 0, f"no {name!r} in the log:\n{self.log()}"
-                self._news.wait(min(left, 0.1))
+        return self.wait_log(lambda: len(self.events(name)) >= count and self.events(name)[-1], repr(name), timeout)
+
+    def wait_log(self, condition, what, timeout=PATIENCE):
+        """Returns what `condition()` returns, once that is true: asked at each line of the log."""
+        return self._log.wait(condition, what, timeout)
+
+    def wait_connections(self, condition, what, namespace=None):
+        """Returns what `condition()` returns, once that is true: asked at each change of a connection."""
+        request = pb.WatchConnectionsRequest(namespace=namespace)
+        with self.client.watch_connections(request, timeout=PATIENCE) as changes:
+            known = False
+            try:
+                for change in changes:
+                    known = known or change.HasField("snapshot_end")
+                    if known and (value := condition()):
+                        return value
+            except BrokerError as error:
+                raise AssertionError(f"waited for {what}") from error
+
+    def pass_time(self, seconds):
+        """Of the broker's own clock: so long it waits for a reply that does not come."""
+        silent = self.join("silent")
+        request = conversation_pb2.RequestConnectionRequest(connection_id=silent.id, method="m")
+        request.timeout.FromMilliseconds(int(seconds * 1000))
+        with fails("DEADLINE_EXCEEDED"):
+            self.client.request_connection(request, timeout=PATIENCE)
+        silent.close()
 
     @property
     def client(self):
@@ -275,7 +279,7 @@ class Broker:
     def wait(self, timeout=PATIENCE):
         """The exit code, once it has ended."""
         code = self.process.wait(timeout)
-        self._reader.join(timeout)
+        self._log.join(timeout)
         return code
 
     def stop(self):

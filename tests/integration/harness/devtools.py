@@ -2,20 +2,22 @@
 
 import itertools
 import json
+import re
 
-from harness.broker import wait_until
+from harness.broker import PATIENCE
 from harness.chromium import Chromium
 from harness.sockets import Socket
+
+LISTENING = re.compile(r"DevTools listening on (ws://\S+)\n")
 
 
 class Browser:
     """Its profiles share no cookies; the tabs of one do."""
 
     def __init__(self, folder):
-        self._chromium = Chromium(folder, folder / "chromium.log", "--remote-debugging-port=0")
-        port_file = folder / "DevToolsActivePort"
-        port, path = wait_until(lambda: port_file.exists() and port_file.read_text().split(), "Chromium")
-        self._socket = Socket(f"ws://127.0.0.1:{port}{path}")
+        self._chromium = Chromium(folder, "--remote-debugging-port=0")
+        output = self._chromium.output
+        self._socket = Socket(output.wait(lambda: LISTENING.search(output.text()), "DevTools", PATIENCE)[1])
         self._ids = itertools.count(1)
         self._passed = []
 

@@ -8,7 +8,7 @@ import threading
 
 import grpc
 import pytest
-from harness.broker import BINARY, identity, wait_until
+from harness.broker import BINARY, identity
 from harness.callers import ROLES, caller, configured, key_of
 from harness.checks import fails, notification
 from socketbroker import from_publish_error
@@ -93,7 +93,7 @@ def test_every_method_and_every_role(broker):
                 wanted = {name.upper() for name in error.metadata["roles"].split(", ")} - {""}
                 assert wanted == (WANTED[method.name] or {"ADMIN"})
     # Those of strangers are cut when there are too many; these are too few.
-    wait_until(lambda: denied == len(
+    broker.wait_log(lambda: denied == len(
         [e for e in broker.events("audit") if e["outcome"] == "PERMISSION_DENIED"]), "a line for every denial")
 
 
@@ -266,7 +266,7 @@ def test_the_audit_tells_who_did_what_and_no_secret(start_broker):
         broker.client.remove_connection(pb.RemoveConnectionRequest(connection_id="id-canary"))
     with fails("INVALID_ARGUMENT"):
         broker.client.close_sockets_filtered(pb.CloseSocketsFilteredRequest(filter='nope = "filter-canary"'))
-    wait_until(lambda: broker.events("audit")[-1]["method"] == "CloseSocketsFiltered", "the last line")
+    broker.wait_log(lambda: broker.events("audit")[-1]["method"] == "CloseSocketsFiltered", "the last line")
     lines = {e["method"]: e for e in broker.events("audit")}
     assert all(e["caller"] == "ops" for e in lines.values())
     close = lines["CloseSocketsForAccount"]

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from harness import raw
-from harness.broker import BINARY, identity, wait_until
+from harness.broker import BINARY, identity
 from harness.checks import notification
 from harness.revoke import close_filtered
 from harness.sockets import Refused
@@ -35,7 +35,7 @@ def level(request):
 def canary(request, level, start_broker):
     """A broker that says all it can. Afterwards nothing that it says has a canary."""
     broker = start_broker("--log-level", level, "--log-format", request.param, ready=False)
-    wait_until(lambda: "started" in broker.log(), "the broker to start")
+    broker.wait_log(lambda: "started" in broker.log(), "the broker to start")
     read_addresses(broker, request.param)
     yield broker
     pages = [broker.http(page) for page in ("/metrics", "/statusz", "/readyz", f"/{CANARY}?{CANARY}")]

@@ -8,7 +8,6 @@ import termios
 import pytest
 
 from harness import raw
-from harness.broker import wait_until
 from harness.checks import notification
 from harness.revoke import close_account, close_session
 from socketbroker.v1 import socket_broker_pb2 as pb
@@ -47,7 +46,7 @@ def test_of_twenty_megabytes_hardly_anything_leaves(start_broker):
     # The close frame comes behind the fragment that was begun.
     code_and_reason = struct.pack("!H", 4001) + b"Session revoked"
     assert rest.endswith(bytes([0x88, len(code_and_reason)]) + code_and_reason)
-    wait_until(lambda: broker.list() == [], "the socket to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the socket to be gone")
 
 
 def test_who_reads_nothing_is_gone_too(start_broker):
@@ -55,8 +54,8 @@ def test_who_reads_nothing_is_gone_too(start_broker):
     descriptors = broker.descriptors()
     assert close_session(broker, "s1").closed == 1
     assert broker.count() == 0
-    wait_until(lambda: broker.list() == [], "the socket to be gone")
-    wait_until(lambda: broker.descriptors() < descriptors, "its descriptor to be closed")
+    broker.wait_connections(lambda: broker.list() == [], "the socket to be gone")
+    assert broker.descriptors() < descriptors
     with pytest.raises(ConnectionResetError):
         while client.reader.socket.recv(1 << 20):
             pass
@@ -80,7 +79,7 @@ def test_nothing_of_who_withholds_its_close_frame_is_handled(start_broker):
             client.send(raw.TEXT, ASK)
     assert client.reader.rest() == b""
     assert broker.metric("messages_total", direction="in") == before
-    wait_until(lambda: broker.list() == [], "the socket to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the socket to be gone")
 
 
 def test_a_revoked_socket_has_no_heartbeat(start_broker):
@@ -92,7 +91,7 @@ def test_a_revoked_socket_has_no_heartbeat(start_broker):
     frames = client.frames()
     assert [f.close_code for f in frames if f.opcode == raw.CLOSE] == [4001]
     assert frames[-1].opcode == raw.CLOSE
-    wait_until(lambda: broker.list() == [], "the socket to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the socket to be gone")
     assert broker.metric("closes_total", code="4003") == 0
 
 

@@ -7,21 +7,21 @@ import threading
 
 import pytest
 
-from harness.broker import PATIENCE, wait_until
+from harness.broker import PATIENCE
 from harness.checks import notification
+from harness.output import Output
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 
 class Example:
     def __init__(self, target):
         self.process = subprocess.Popen([os.environ["SERVICE_EXAMPLE"], target], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.errors = []
-        threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True).start()
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.errors = Output(self.process.stderr)
         self.await_attached()
 
     def await_attached(self):
-        assert self.process.stdout.readline() == "attached\n"
+        assert self.process.stdout.readline() == b"attached\n"
 
     def drain(self):
         self.process.stdin.close()
@@ -65,7 +65,7 @@ def test_requests_notifications_and_errors(broker, example):
     # It throws: there are no params to parse.
     call(socket, 4, "sum")
     assert socket.receive_json()["error"] == {"code": -32603, "message": "Internal error"}
-    wait_until(lambda: any("a handler threw" in line for line in service.errors), "a word about it")
+    service.errors.wait(lambda: "a handler threw" in service.errors.text(), "word about it", PATIENCE)
     call(socket, 5, "other")
     assert socket.receive_json()["error"]["code"] == -32601
 
@@ -103,7 +103,7 @@ def test_it_attaches_again(start_broker, example):
     socket = second.join("ann")
     call(socket, 1, "sum", [4, 5])
     assert socket.receive_json()["result"] == 9
-    assert service.errors  # that the stream ended
+    assert service.errors.text()  # that the stream ended
 
 
 def test_one_of_two_is_killed_under_load(broker, example):

@@ -238,9 +238,9 @@ def test_sighup_says_what_cannot_change_and_survives_a_wrong_file(start_broker):
     broker = start_broker(config={"shards": 1})
     broker.write_config({"shards": 2})
     broker.signal(signal.SIGHUP)
-    wait_until(lambda: "shards" in broker.log().partition("started")[2], "a line about shards")
+    broker.wait_log(lambda: "shards" in broker.log().partition("started")[2], "a line about shards")
     broker.config_file.write_text("limits: {max_connections: many}\n")
     broker.signal(signal.SIGHUP)
-    wait_until(lambda: "max_connections" in broker.log(), "a line about the wrong file")
+    broker.wait_log(lambda: "max_connections" in broker.log(), "a line about the wrong file")
     broker.join("a1")
     assert broker.client.get_broker_info(pb.GetBrokerInfoRequest()).shards == 1

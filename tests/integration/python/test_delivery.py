@@ -6,7 +6,7 @@ import json
 import pytest
 
 from harness import raw
-from harness.broker import identity, wait_until
+from harness.broker import identity
 from harness.checks import fails, notification
 from socketbroker.v1 import filter_pb2, message_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
@@ -112,7 +112,7 @@ def test_tree_means_what_its_text_means(broker, crowd):
 
 def test_after_one_left_or_was_removed_it_is_not_counted(broker, crowd):
     crowd[0].close()
-    wait_until(lambda: broker.count() == 2, "the count without the one that left")
+    broker.wait_connections(lambda: broker.count() == 2, "the count without the one that left")
     broker.client.remove_connection(pb.RemoveConnectionRequest(connection_id=crowd[1].id))
     assert send(broker).matched == 1
     assert broadcast(broker, match_all=True).matched == 1

@@ -3,6 +3,7 @@ afterwards everything is as before."""
 
 import contextlib
 import os
+import queue
 import resource
 import signal
 import socket
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 from harness import raw
-from harness.broker import wait_until
+from harness.broker import PATIENCE, wait_until
 from harness.checks import refused
 from socketbroker import BrokerError
 from socketbroker.v1 import message_pb2
@@ -38,27 +39,26 @@ def dial_from(address, port):
 @contextlib.contextmanager
 def control_is_asked(broker):
     """While it lasts, a thread calls the gRPC API again and again; no call may fail."""
-    done, calls, faults = threading.Event(), [0], []
+    done, outcomes = threading.Event(), queue.SimpleQueue()
 
     def ask():
         while not done.is_set():
             try:
                 broker.count()
-                calls[0] += 1
+                outcomes.put(None)
             except BrokerError as error:
-                faults.append(error)
+                outcomes.put(error)
                 return
 
     thread = threading.Thread(target=ask)
     thread.start()
     try:
         yield
-        at_least = calls[0] + 3
-        wait_until(lambda: calls[0] >= at_least or faults, "three more calls")
+        for _ in range(outcomes.qsize() + 3):
+            assert outcomes.get(timeout=PATIENCE) is None
     finally:
         done.set()
         thread.join()
-    assert faults == []
 
 
 def memory(broker):
@@ -72,7 +72,7 @@ def settled():
 
     def note(broker):
         broker.join("warm-up").close()
-        wait_until(lambda: broker.list() == [], "the first client to be gone")
+        broker.wait_connections(lambda: broker.list() == [], "the first client to be gone")
         wait_until(lambda: memory(broker).resident_bytes, "the first look at memory")
         before.update(descriptors=broker.descriptors(), resident=memory(broker).resident_bytes)
 
@@ -223,7 +223,7 @@ def test_short_of_memory_the_slowest_go_first(start_broker, frees_memory):
                 break
     assert memory(broker).limit_bytes == ceiling
     assert broker.events("memory_level")[-1]["resident_bytes"] > ceiling * 0.8
-    wait_until(lambda: broker.metric("closes_total", code="1013") > 0, "the close to be counted")
+    broker.wait_connections(lambda: broker.metric("closes_total", code="1013") > 0, "the close to be counted")
     ticket = broker.ticket("late")
     # What was shed ends the worst; handshakes are refused until there is a margin.
     with refused(503):

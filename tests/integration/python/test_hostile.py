@@ -17,7 +17,7 @@ from socketbroker.v1 import socket_broker_pb2 as pb
 def survives(broker):
     """Afterwards it serves as before, and holds no descriptor more."""
     broker.join("warm-up").close()
-    wait_until(lambda: broker.list() == [], "the first client to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the first client to be gone")
     before = broker.descriptors()
     yield
     wait_until(lambda: broker.descriptors() <= before, "its descriptors to be closed")
@@ -119,7 +119,7 @@ def test_clients_that_vanish_after_the_handshake(broker):
         if number % 3 == 0:
             client.send_bytes(b"\x81")
         reset(client._socket) if number % 2 else client.abort()
-    wait_until(lambda: broker.list() == [], "all of them to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "all of them to be gone")
 
 
 def test_random_frames(broker):
@@ -129,7 +129,7 @@ def test_random_frames(broker):
         with contextlib.suppress(ConnectionError):
             client.send_bytes(source.randbytes(source.randrange(1, 3000)))
         client.abort()
-    wait_until(lambda: broker.list() == [], "all of them to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "all of them to be gone")
 
 
 def test_control_answers_while_strangers_hold_sockets(broker):

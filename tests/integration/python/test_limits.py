@@ -6,7 +6,7 @@ import select
 import pytest
 
 from harness import raw
-from harness.broker import identity, wait_until
+from harness.broker import identity
 from harness.checks import fails, notification, refused
 from socketbroker.v1 import connection_pb2, message_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
@@ -25,7 +25,7 @@ def test_connections_in_all_503(start_broker):
         with refused(503):
             broker.connect(broker.ticket("a3"))
     sockets[2].close()
-    wait_until(lambda: len(broker.list()) == 2, "a free place")
+    broker.wait_connections(lambda: len(broker.list()) == 2, "a free place")
     broker.connect(broker.ticket("a3"))
     with refused(503):
         broker.connect()
@@ -38,7 +38,7 @@ def test_refused_for_the_limit_keeps_its_ticket(start_broker):
     with refused(503):
         broker.connect(ticket)
     first.close()
-    wait_until(lambda: broker.list() == [], "a free place")
+    broker.wait_connections(lambda: broker.list() == [], "a free place")
     broker.connect(ticket)
 
 
@@ -50,7 +50,7 @@ def test_connections_of_one_address_429(start_broker):
         broker.connect(broker.ticket("a3"))
     assert broker.metric("handshakes_total", result="429") == 1
     first.close()
-    wait_until(lambda: len(broker.list()) == 1, "a free place")
+    broker.wait_connections(lambda: len(broker.list()) == 1, "a free place")
     broker.connect(broker.ticket("a3"))
 
 
@@ -65,9 +65,9 @@ def test_connections_of_one_account(start_broker):
         broker.client.add_connection(pb.AddConnectionRequest(connection_id=pending.id, identity=identity("a1")))
     assert pending.closed()[0] == 4004
     assert broker.metric("handshakes_total", result="429") == 1
-    wait_until(lambda: broker.metric("closes_total", code="4004") == 1, "the close to be counted")
+    broker.wait_connections(lambda: broker.metric("closes_total", code="4004") == 1, "the close to be counted")
     first.close()
-    wait_until(lambda: broker.count('account_id = "a1"') == 1, "a free place")
+    broker.wait_connections(lambda: broker.count('account_id = "a1"') == 1, "a free place")
     broker.join("a1")
 
 
@@ -76,7 +76,7 @@ def test_account_that_is_revoked_has_its_places_back(start_broker):
     socket = broker.join("a1")
     broker.client.close_sockets_for_account(pb.CloseSocketsForAccountRequest(account_id="a1"))
     socket.closed()
-    wait_until(lambda: broker.list() == [], "the closed one to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the closed one to be gone")
     broker.join("a1")
 
 
@@ -135,7 +135,7 @@ def test_message_size(start_broker, size, fits):
         assert socket.receive() == text
     else:
         assert sender.closed()[0] == 1009
-        wait_until(lambda: broker.metric("closes_total", code="1009") == 1, "the close to be counted")
+        broker.wait_connections(lambda: broker.metric("closes_total", code="1009") == 1, "the close to be counted")
         with fails("INVALID_ARGUMENT"):
             broker.client.send_to_account(
                 pb.SendToAccountRequest(account_id="a1", message=message_pb2.Message(text=text)))
@@ -153,7 +153,7 @@ def test_outbox_4008(start_broker):
     assert sent.dropped_slow == 1
     after = broker.list()
     assert all(c.state == connection_pb2.CONNECTION_STATE_CLOSING and c.close_code == 4008 for c in after)
-    wait_until(lambda: broker.list() == [], "the slow one to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the slow one to be gone")
     assert broker.metric("closes_total", code="4008") == 1
     assert broker.metric("messages_dropped_total", direction="out") == 1
     socket.abort()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness.broker import identity, wait_until
+from harness.broker import identity
 from harness.checks import fails
 from socketbroker import BrokerError
 from socketbroker.v1 import connection_pb2
@@ -103,7 +103,7 @@ def test_closing_connection_is_listed_with_its_code_and_not_counted(broker):
     assert connection.close_code == 4001 and connection.identity.account_id == "a1"
     assert broker.count() == 0
     socket.abort()
-    wait_until(lambda: broker.list() == [], "an empty list")
+    broker.wait_connections(lambda: broker.list() == [], "an empty list")
 
 
 def test_pages_give_everyone_once_in_order(broker):
@@ -146,7 +146,7 @@ def test_page_goes_on_while_connections_come_and_go(broker):
         broker.client.remove_connection(pb.RemoveConnectionRequest(connection_id=gone.id))
         gone.closed()
     late = broker.join("a1")
-    wait_until(lambda: len(broker.list()) == 9, "the removed ones to be gone")
+    broker.wait_connections(lambda: len(broker.list()) == 9, "the removed ones to be gone")
     rest = broker.client.list_connections(pb.ListConnectionsRequest(page_size=100, page_token=page.next_page_token))
     assert [c.connection_id for c in rest.connections] == [s.id for s in (*sockets[4:5], *sockets[6:], late)]
 

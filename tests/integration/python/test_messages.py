@@ -5,7 +5,6 @@ import json
 import pytest
 
 from harness import raw
-from harness.broker import wait_until
 from harness.checks import notification
 from socketbroker.v1 import attach_pb2
 from socketbroker.v1 import socket_broker_pb2 as pb
@@ -124,7 +123,7 @@ def test_protocol_faults_close_with_their_code(broker, data, code):
     frames = socket.frames()
     assert [f.opcode for f in frames] == [raw.CLOSE]
     assert frames[0].close_code == code
-    wait_until(lambda: broker.count() == 1, "the faulty one to be gone")
+    broker.wait_connections(lambda: broker.count() == 1, "the faulty one to be gone")
     assert other.is_open()
 
 
@@ -134,7 +133,7 @@ def test_close_of_the_client_is_answered_in_kind(broker):
         socket.send(raw.CLOSE, code.to_bytes(2, "big") + b"bye")
         frames = socket.frames()
         assert [f.opcode for f in frames] == [raw.CLOSE] and frames[0].close_code == code
-    wait_until(lambda: broker.list() == [], "an empty list")
+    broker.wait_connections(lambda: broker.list() == [], "an empty list")
 
 
 def test_messages_are_counted(broker):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness import raw
-from harness.broker import identity, wait_until
+from harness.broker import identity
 from harness.checks import REVOKED, fails, notification
 from harness.revoke import close_account
 from socketbroker.v1 import connection_pb2
@@ -49,9 +49,9 @@ def test_found_as_pending_then_bound_and_admitted(broker):
     assert broker.count() == 2
 
     sockets[0].close()
-    wait_until(lambda: broker.count() == 1, "the count after a client left")
+    broker.wait_connections(lambda: broker.count() == 1, "the count after a client left")
     sockets[1].close()
-    wait_until(lambda: broker.list() == [], "no connection")
+    broker.wait_connections(lambda: broker.list() == [], "no connection")
     assert broker.count() == 0
 
 
@@ -253,6 +253,6 @@ def test_deadline_closes_4006(start_broker):
 def test_one_that_leaves_is_gone(broker):
     socket = broker.pend()
     socket.close()
-    wait_until(lambda: broker.list() == [], "an empty list")
+    broker.wait_connections(lambda: broker.list() == [], "an empty list")
     with fails("NOT_FOUND"):
         add(broker, socket, "a1")

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from harness import raw
-from harness.broker import wait_until
 from harness.checks import REVOKED, fails, notification, refused
 from harness.revoke import close_account, close_filtered, close_session, close_token, revocations
 from harness.sockets import Refused
@@ -69,7 +68,7 @@ def test_socket_is_gone_when_the_client_does_nothing(broker):
     broker.raw_socket(broker.ticket("a1", session="s1"))
     assert close_session(broker, "s1").closed == 1
     assert broker.count() == 0
-    wait_until(lambda: broker.list() == [], "the socket to be gone")
+    broker.wait_connections(lambda: broker.list() == [], "the socket to be gone")
 
 
 def test_nothing_that_the_client_sends_after_it_is_answered(broker):
@@ -129,7 +128,7 @@ def test_no_handshake_slips_past_a_revocation(broker):
             epoch = broker.epoch
             tickets = [broker.ticket("a1", session="s1", epoch=epoch) for _ in range(60)]
             attempts = [pool.submit(connect, ticket) for ticket in tickets]
-            wait_until(lambda: broker.count() >= 10, "the first of them")
+            broker.wait_connections(lambda: broker.count() >= 10, "the first of them")
             closed = close_account(broker, "a1").closed
             assert broker.count() == 0
             sockets = [attempt.result() for attempt in attempts]
