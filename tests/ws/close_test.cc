@@ -256,32 +256,6 @@ TEST_F(CloseTest, OneCloseFrameWhateverTheAnswer) {
   }
 }
 
-TEST_F(CloseTest, TerminalCodesReachWhoKeepsSending) {
-  Start();
-  WsClient client;
-  Admit(client);
-  Close(0, CloseCode::kPolicy);
-  for (int i = 0; i < 20; ++i) client.SendBinary(std::string(100'000, 'x'));
-  const auto close = client.Read();
-  ASSERT_TRUE(close.has_value());
-  EXPECT_EQ(close->close_code(), 1008);
-}
-
-TEST_F(CloseTest, WhoFloodsAfterItsCloseIsNotReadForLong) {
-  Start();
-  WsClient client;
-  Admit(client);
-  Close(0, CloseCode::kPolicy);
-  const std::string frame = WsClient::Encode(2, std::string(100'000, 'x'));
-  uint64_t sent = 0;
-  while (client.SendRaw(frame)) sent += frame.size();  // until it is reset
-  const uint64_t in = stats().bytes_in.value();
-  EXPECT_GT(in, endpoint().max_message_bytes);
-  EXPECT_LE(in, endpoint().max_message_bytes + 2'000'000u);
-  EXPECT_GT(sent, in);
-  EXPECT_EQ(client.WaitClosed().code, 1008);
-}
-
 TEST_F(CloseTest, ADrainWritesWhatWasQueued) {
   Start();
   WsClient client;

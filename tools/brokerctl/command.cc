@@ -10,6 +10,13 @@
 namespace brokerctl {
 namespace {
 
+// The codes of Abseil are those of gRPC.
+std::string CodeName(grpc::StatusCode code) {
+  const std::string name =
+      absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
+  return name.empty() ? "UNKNOWN" : name;
+}
+
 // Never an option's value: every user of the machine sees those.
 std::string ReadApiKey(const std::string& file) {
   std::string key;
@@ -78,9 +85,7 @@ int Command::Fail(const grpc::Status& status) const {
     }
   }
   std::cerr << "brokerctl: the broker refused: "
-            << absl::StatusCodeToString(
-                   static_cast<absl::StatusCode>(status.error_code()))
-            << ": " << message;
+            << CodeName(status.error_code()) << ": " << message;
   if (!details.reason.empty()) {
     std::cerr << " (" << Printable(details.reason) << ")";
   }
