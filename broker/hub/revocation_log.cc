@@ -195,10 +195,12 @@ void RevocationLog::EraseFromJournal(std::vector<FencePtr> fences) {
 absl::Status RevocationLog::CheckEpoch(uint64_t verified_at_epoch) const {
   const uint64_t current = epoch();
   if (verified_at_epoch > current) {
-    return InvalidField(
-        "verified_at_epoch",
-        absl::StrCat(verified_at_epoch, " is ahead of the current epoch, ",
-                     current, ": take one that this broker gave out"));
+    return WithReason(
+        InvalidField(
+            "verified_at_epoch",
+            absl::StrCat(verified_at_epoch, " is ahead of the current epoch, ",
+                         current, ": take one that this broker gave out")),
+        "EPOCH_AHEAD", {{"epoch", absl::StrCat(current)}});
   }
   const uint64_t oldest = oldest_epoch();
   if (verified_at_epoch < oldest) {

@@ -65,8 +65,9 @@ class RevocationLog {
                              const Reach* within = nullptr) const;
   std::vector<FencePtr> All() const { return Page(std::nullopt, 0, SIZE_MAX); }
 
-  // Whether a binding may carry that epoch: INVALID_ARGUMENT for one that is
-  // ahead, FAILED_PRECONDITION EPOCH_TOO_OLD for one older than is remembered.
+  // Whether a binding may carry that epoch: INVALID_ARGUMENT EPOCH_AHEAD for
+  // one that this broker has not given out yet, FAILED_PRECONDITION
+  // EPOCH_TOO_OLD for one older than is remembered.
   absl::Status CheckEpoch(uint64_t verified_at_epoch) const;
 
   // The epoch of the newest fence.

@@ -116,13 +116,24 @@ func (c *Client) Close() error { return c.conn.Close() }
 func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 
 // NewestEpoch is the newest epoch in any answer so far, 0 when there was none:
-// fit as VerifiedAtEpoch for a credential that is looked up from now on.
+// fit as VerifiedAtEpoch for a credential that is looked up from now on. Smaller
+// again when the broker has called it ahead.
 func (c *Client) NewestEpoch() uint64 { return c.newestEpoch.Load() }
 
 func (c *Client) rememberEpoch(epoch uint64) {
 	for {
 		newest := c.newestEpoch.Load()
 		if epoch <= newest || c.newestEpoch.CompareAndSwap(newest, epoch) {
+			return
+		}
+	}
+}
+
+// Or a lower one, of the broker that is there now, would never be taken.
+func (c *Client) forgetEpochsFrom(ahead uint64) {
+	for {
+		newest := c.newestEpoch.Load()
+		if newest < ahead || c.newestEpoch.CompareAndSwap(newest, 0) {
 			return
 		}
 	}

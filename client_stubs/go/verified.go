@@ -20,8 +20,9 @@ type Verify func(ctx context.Context) (*pb.Identity, error)
 //
 // The epoch is taken before verify is called, so that a revocation that comes
 // after the look-up refuses the binding. When one has (CREDENTIAL_REVOKED), or
-// the epoch is too old for the broker to judge (EPOCH_TOO_OLD), the epoch is
-// read anew, verify called again, and the call made once more.
+// the epoch is too old for the broker to judge (EPOCH_TOO_OLD) or another
+// broker's that was here before (EPOCH_AHEAD), the epoch is read anew, verify
+// called again, and the call made once more.
 //
 // The request's identity and verified_at_epoch are ignored. Without a deadline
 // of the context each call has the client's timeout.
@@ -67,7 +68,11 @@ func (c *Client) bind(ctx context.Context, verify Verify, call func(*pb.Identity
 			return errors.New("verify returned neither an identity nor an error")
 		}
 		err = call(identity, epoch)
-		outdated := hasReason(err, "CREDENTIAL_REVOKED") || hasReason(err, "EPOCH_TOO_OLD")
+		ahead := hasReason(err, "EPOCH_AHEAD")
+		if ahead {
+			c.forgetEpochsFrom(epoch)
+		}
+		outdated := ahead || hasReason(err, "CREDENTIAL_REVOKED") || hasReason(err, "EPOCH_TOO_OLD")
 		if last || !outdated {
 			return err
 		}

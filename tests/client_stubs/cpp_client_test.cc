@@ -243,6 +243,28 @@ TEST_F(CppClientTest, VerifiesAgainAndRetriesOnceWhenRevokedOrTooOld) {
   }
 }
 
+TEST_F(CppClientTest, TakesTheLowerEpochOfAnotherBroker) {
+  GrowEpochs(90);
+  AnswerTickets({Refused(grpc::StatusCode::INVALID_ARGUMENT, "EPOCH_AHEAD"),
+                 grpc::Status::OK});
+  v1::GetBrokerInfoResponse info;
+  ASSERT_TRUE(client_.GetBrokerInfo({}, &info).ok());
+  GrowEpochs(5);
+  int looks = 0;
+  v1::CreateTicketResponse response;
+  const grpc::Status status = client_.CreateTicketVerified(
+      {},
+      [&](v1::Identity*) {
+        ++looks;
+        return grpc::Status::OK;
+      },
+      &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(looks, 2);
+  EXPECT_THAT(TicketEpochs(), ElementsAre(90, 5));
+  EXPECT_EQ(client_.newest_epoch(), 5);
+}
+
 TEST_F(CppClientTest, GivesUpWhenRevokedTwice) {
   GrowEpochs(5);
   const grpc::Status revoked =

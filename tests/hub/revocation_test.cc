@@ -73,8 +73,9 @@ TEST_F(RevocationTest, EpochsAheadOrForgottenAreRefused) {
   ticket.ns = "default";
   ticket.identity = Who("a");
   ticket.verified_at_epoch = hub_->epoch() + 1;
-  EXPECT_EQ(hub_->MintTicket(ticket).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  const absl::Status ahead = hub_->MintTicket(ticket).status();
+  EXPECT_EQ(ahead.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(GetErrorReason(ahead).reason, "EPOCH_AHEAD");
   ticket.verified_at_epoch = hub_->oldest_epoch() - 1;
   EXPECT_EQ(GetErrorReason(hub_->MintTicket(ticket).status()).reason,
             "EPOCH_TOO_OLD");

@@ -12,13 +12,11 @@
 namespace socketbroker {
 namespace {
 
-// Whether the binding may succeed with a newer epoch.
-bool IsEpochOutdated(const grpc::Status& status) {
-  if (status.error_code() != grpc::StatusCode::FAILED_PRECONDITION) {
-    return false;
-  }
-  const std::string reason = GetErrorDetails(status).reason;
-  return reason == "CREDENTIAL_REVOKED" || reason == "EPOCH_TOO_OLD";
+// The reasons with which a binding may succeed with another epoch.
+constexpr char kAhead[] = "EPOCH_AHEAD";
+bool IsEpochOutdated(const std::string& reason) {
+  return reason == "CREDENTIAL_REVOKED" || reason == "EPOCH_TOO_OLD" ||
+         reason == kAhead;
 }
 
 bool ReadFile(const std::string& file, std::string* text, std::string* error) {
@@ -96,6 +94,13 @@ void Client::RememberEpoch(uint64_t epoch) {
   }
 }
 
+// Or a lower one, of the broker that is there now, would never be taken.
+void Client::ForgetEpochsFrom(uint64_t ahead) {
+  uint64_t known = newest_epoch_;
+  while (known >= ahead && !newest_epoch_.compare_exchange_weak(known, 0)) {
+  }
+}
+
 grpc::Status Client::RefreshEpoch(const CallOptions& options) {
   v1::GetBrokerInfoResponse response;
   return GetBrokerInfo({}, &response, options);
@@ -132,7 +137,9 @@ grpc::Status Client::CallVerified(
     status = verify(request.mutable_identity());
     if (!status.ok()) break;
     status = Call(method, request, response, options);
-    if (tries == 2 || !IsEpochOutdated(status)) break;
+    const std::string reason = GetErrorDetails(status).reason;
+    if (reason == kAhead) ForgetEpochsFrom(request.verified_at_epoch());
+    if (tries == 2 || !IsEpochOutdated(reason)) break;
     status = RefreshEpoch(options);
   }
   return status;

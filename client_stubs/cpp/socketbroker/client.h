@@ -175,9 +175,10 @@ class Client {
   // CreateTicket and AddConnection as one rule: the epoch is taken before
   // `verify` is called, so that a revocation that comes after the look-up
   // refuses the binding. When one has (CREDENTIAL_REVOKED), or the epoch is too
-  // old for the broker to judge (EPOCH_TOO_OLD), the epoch is read anew,
-  // `verify` called again, and the call made once more. The options hold for
-  // each call by itself; `verified_at_epoch` of the request is ignored.
+  // old for the broker to judge (EPOCH_TOO_OLD) or another broker's that was
+  // here before (EPOCH_AHEAD), the epoch is read anew, `verify` called again,
+  // and the call made once more. The options hold for each call by itself;
+  // `verified_at_epoch` of the request is ignored.
   grpc::Status CreateTicketVerified(const v1::CreateTicketRequest& request,
                                     const Verify& verify,
                                     v1::CreateTicketResponse* response,
@@ -188,7 +189,8 @@ class Client {
                                      const CallOptions& options = {});
 
   // The newest epoch in any answer so far, 0 when there was none: fit as a
-  // `verified_at_epoch` for a credential that is looked up from now on.
+  // `verified_at_epoch` for a credential that is looked up from now on. Smaller
+  // again when the broker has called it ahead.
   uint64_t newest_epoch() const { return newest_epoch_; }
 
  private:
@@ -196,6 +198,7 @@ class Client {
 
   void Prepare(const CallOptions& options, grpc::ClientContext* context) const;
   void RememberEpoch(uint64_t epoch);
+  void ForgetEpochsFrom(uint64_t ahead);
   grpc::Status RefreshEpoch(const CallOptions& options);
 
   template <typename Request, typename Response>

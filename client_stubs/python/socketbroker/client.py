@@ -32,8 +32,9 @@ _CHANNEL_OPTIONS = (
     # bounds what it says.
     ("grpc.max_receive_message_length", -1),
 )
-# The reasons with which a binding may succeed with a newer epoch.
-_EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD")
+# The reasons with which a binding may succeed with another epoch.
+_EPOCH_AHEAD = "EPOCH_AHEAD"
+_EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD", _EPOCH_AHEAD)
 
 Metadata = Callable[[], Iterable[Tuple[str, str]]]
 Verify = Callable[[], connection_pb2.Identity]
@@ -118,6 +119,7 @@ class Client:
         """The newest epoch in any answer so far, 0 when there was none.
 
         Fit as a `verified_at_epoch` for a credential that is looked up from now on.
+        Smaller again when the broker has called it ahead.
         """
         with self._mutex:
             return self._newest_epoch
@@ -130,8 +132,8 @@ class Client:
         The epoch is taken before `verify` is called, so that a revocation that
         comes after the look-up refuses the binding. When one has
         (CREDENTIAL_REVOKED), or the epoch is too old for the broker to judge
-        (EPOCH_TOO_OLD), the epoch is read anew, `verify` called again, and the
-        call made once more.
+        (EPOCH_TOO_OLD) or another broker's that was here before (EPOCH_AHEAD),
+        the epoch is read anew, `verify` called again, and the call made once more.
 
         Args:
           request: its `identity` and `verified_at_epoch` are ignored.
@@ -330,8 +332,9 @@ class Client:
             try:
                 return self._call(method, verified, timeout)
             except _error.BrokerError as error:
-                outdated = error.code == grpc.StatusCode.FAILED_PRECONDITION and error.reason in _EPOCH_OUTDATED
-                if last or not outdated:
+                if error.reason == _EPOCH_AHEAD:
+                    self._forget_epochs_from(verified.verified_at_epoch)
+                if last or error.reason not in _EPOCH_OUTDATED:
                     raise
             self._refresh_epoch(timeout)
 
@@ -346,6 +349,12 @@ class Client:
             raise TypeError(f"verify must return an Identity or raise, but returned a {type(identity).__name__}")
         verified.identity.CopyFrom(identity)
         return verified
+
+    def _forget_epochs_from(self, ahead):
+        # Or a lower one, of the broker that is there now, would never be taken.
+        with self._mutex:
+            if self._newest_epoch >= ahead:
+                self._newest_epoch = 0
 
     def _refresh_epoch(self, timeout):
         self.get_broker_info(pb.GetBrokerInfoRequest(), timeout=timeout)

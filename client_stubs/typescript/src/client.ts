@@ -12,8 +12,9 @@ import {AttachStream, Responses, Writer} from "./streams";
 import * as v1 from "./v1";
 
 const DEFAULT_DEADLINE = 10_000;
-/** The reasons with which a binding may succeed with a newer epoch. */
-const EPOCH_OUTDATED = ["CREDENTIAL_REVOKED", "EPOCH_TOO_OLD"];
+/** The reasons with which a binding may succeed with another epoch. */
+const EPOCH_AHEAD = "EPOCH_AHEAD";
+const EPOCH_OUTDATED = ["CREDENTIAL_REVOKED", "EPOCH_TOO_OLD", EPOCH_AHEAD];
 const CHANNEL: ChannelOptions = {
   // A broker that is back is found soon: grpc-js alone waits up to 2 minutes.
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -111,7 +112,8 @@ export class Client {
 
   /**
    * The newest epoch in any answer so far, 0n when there was none: fit as a
-   * `verifiedAtEpoch` for a credential that is looked up from now on.
+   * `verifiedAtEpoch` for a credential that is looked up from now on. Smaller
+   * again when the broker has called it ahead.
    */
   get newestEpoch(): bigint {
     return this.epoch;
@@ -121,9 +123,9 @@ export class Client {
    * CreateTicket for a credential that `verify` looks up. The epoch is taken
    * before `verify` is called, so that a revocation that comes after the look-up
    * refuses the binding. When one has (CREDENTIAL_REVOKED), or the epoch is too
-   * old for the broker to judge (EPOCH_TOO_OLD), the epoch is read anew, `verify`
-   * called again, and the call made once more. A deadline is for each call by
-   * itself.
+   * old for the broker to judge (EPOCH_TOO_OLD) or another broker's that was here
+   * before (EPOCH_AHEAD), the epoch is read anew, `verify` called again, and the
+   * call made once more. A deadline is for each call by itself.
    */
   createTicketVerified(request: TicketFor, verify: Verify, options?: CallOptions): Promise<v1.CreateTicketResponse> {
     return this.verified((added) => this.createTicket({...request, ...added}, options), verify, options);
@@ -334,24 +336,23 @@ export class Client {
     verify: Verify, options?: CallOptions,
   ): Promise<Response> {
     if (this.epoch === 0n) await this.getBrokerInfo({}, options);
-    const once = async () => {
+    for (let last = false; ; last = true) {
       // Before the look-up: a revocation that comes later is then newer.
       const verifiedAtEpoch = this.epoch;
       const identity = await verify();
       if (typeof identity?.accountId !== "string") {
         throw new TypeError("verify must return an Identity with an accountId, or throw");
       }
-      return bind({identity, verifiedAtEpoch});
-    };
-    try {
-      return await once();
-    } catch (error) {
-      const outdated = error instanceof BrokerError && error.code === status.FAILED_PRECONDITION
-        && EPOCH_OUTDATED.includes(error.reason);
-      if (!outdated) throw error;
+      try {
+        return await bind({identity, verifiedAtEpoch});
+      } catch (error) {
+        const reason = error instanceof BrokerError ? error.reason : "";
+        // Or a lower one, of the broker that is there now, would never be taken.
+        if (reason === EPOCH_AHEAD && this.epoch >= verifiedAtEpoch) this.epoch = 0n;
+        if (last || !EPOCH_OUTDATED.includes(reason)) throw error;
+      }
+      await this.getBrokerInfo({}, options);
     }
-    await this.getBrokerInfo({}, options);
-    return once();
   }
 }
 

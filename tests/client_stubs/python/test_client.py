@@ -130,6 +130,17 @@ def test_verifies_again_and_retries_once_when_revoked_or_too_old(broker, client,
     assert [(r.verified_at_epoch, r.identity.account_id) for r in broker.of("AddConnection")] == [(5, "a1"), (6, "a2")]
 
 
+def test_takes_the_lower_epoch_of_another_broker(broker, client):
+    broker.on("GetBrokerInfo", growing_epochs(90))
+    client.get_broker_info(pb.GetBrokerInfoRequest())
+    broker.on("GetBrokerInfo", growing_epochs(5))
+    bound = pb.AddConnectionResponse(connection=connection_pb2.Connection(version=1))
+    broker.on("AddConnection", [Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "EPOCH_AHEAD"), bound])
+    assert client.add_connection_verified(pb.AddConnectionRequest(), identity) == bound
+    assert [r.verified_at_epoch for r in broker.of("AddConnection")] == [90, 5]
+    assert client.newest_epoch == 5
+
+
 def test_gives_up_when_revoked_twice(broker, client):
     broker.on("GetBrokerInfo", growing_epochs(5))
     broker.on("CreateTicket", Refusal(FAILED_PRECONDITION, "no", "CREDENTIAL_REVOKED"))
@@ -141,7 +152,7 @@ def test_gives_up_when_revoked_twice(broker, client):
 
 def test_does_not_retry_other_refusals(broker, client):
     broker.on("GetBrokerInfo", growing_epochs(5))
-    broker.on("CreateTicket", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "CREDENTIAL_REVOKED"))
+    broker.on("CreateTicket", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "OTHER"))
     with pytest.raises(socketbroker.BrokerError):
         client.create_ticket_verified(pb.CreateTicketRequest(), identity)
     assert len(broker.of("CreateTicket")) == 1

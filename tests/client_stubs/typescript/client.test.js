@@ -169,6 +169,17 @@ for (const reason of ['CREDENTIAL_REVOKED', 'EPOCH_TOO_OLD']) {
   });
 }
 
+test('takes the lower epoch of another broker', options, async (t) => {
+  const {broker, client} = await start(t);
+  broker.on('getBrokerInfo', growingEpochs(90));
+  await client.getBrokerInfo({});
+  broker.on('getBrokerInfo', growingEpochs(5));
+  broker.on('addConnection', [new Refusal(INVALID_ARGUMENT, 'no', 'EPOCH_AHEAD'), {connection: {version: 1n}}]);
+  await client.addConnectionVerified({connectionId: 'c'}, identity);
+  assert.deepEqual(broker.of('addConnection').map((r) => r.verifiedAtEpoch), [90n, 5n]);
+  assert.equal(client.newestEpoch, 5n);
+});
+
 test('gives up when revoked twice', options, async (t) => {
   const {broker, client} = await start(t);
   broker.on('getBrokerInfo', growingEpochs(5));
@@ -179,7 +190,7 @@ test('gives up when revoked twice', options, async (t) => {
 
 test('does not retry other refusals', options, async (t) => {
   const {broker, client} = await start(t);
-  broker.on('createTicket', new Refusal(INVALID_ARGUMENT, 'no', 'CREDENTIAL_REVOKED'));
+  broker.on('createTicket', new Refusal(INVALID_ARGUMENT, 'no', 'OTHER'));
   await assert.rejects(client.createTicketVerified({}, identity), {code: INVALID_ARGUMENT});
   assert.equal(broker.of('createTicket').length, 1);
 });

@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from harness.broker import identity, wait_until
 from harness.checks import fails, refused
 from harness.revoke import close_account
+from socketbroker import BrokerError
 from socketbroker.v1 import socket_broker_pb2 as pb
 
 SHIM = os.environ.get("SKEWED_CLOCK", "build/release/tests/integration/libskewed_clock.so")
@@ -86,3 +88,34 @@ def test_a_broker_that_stood_still_revives_no_ticket(broker):
     with refused(401):
         broker.connect(brief)
     assert broker.connect(good).is_open() and honest.is_open()
+
+
+def test_a_stub_goes_on_with_a_broker_whose_epochs_are_lower(start_broker, clock, tmp_path):
+    # Without a journal epochs start at the time of day: as after a clock was
+    # set back, or when an address is given back to a broker that ran before.
+    address = (f"--set=control.unix_socket={tmp_path / 'control.sock'}", "--set=control.tcp=false")
+    before = start_broker(*address, under=clock.command)
+    stub = before.client
+    high = stub.get_broker_info(pb.GetBrokerInfoRequest()).epoch
+    before.kill()
+    clock.shift(-HOUR)
+    broker = start_broker(*address, under=clock.command)
+
+    def answers():
+        try:
+            return stub.get_broker_info(pb.GetBrokerInfoRequest())
+        except BrokerError:  # it has not seen that its connection is gone
+            return None
+
+    wait_until(answers, "the stub to have another connection")
+    with fails("INVALID_ARGUMENT", "EPOCH_AHEAD", field="verified_at_epoch"):
+        broker.ticket("a1", epoch=high)
+    looks = []
+
+    def verify():
+        looks.append(stub.newest_epoch)
+        return identity("a1")
+
+    ticket = stub.create_ticket_verified(pb.CreateTicketRequest(), verify).ticket
+    assert looks[0] == high > looks[1] == broker.epoch
+    assert broker.connect(ticket).is_open()
