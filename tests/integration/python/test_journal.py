@@ -130,6 +130,7 @@ def test_a_full_disk_is_told_and_the_revocation_enforced(run):
     with fails("UNAVAILABLE", "JOURNAL_FAILED"):
         close_session(broker, "s1")
     assert broker.metric("journal_failures_total") == 2
+    broker.wait_for_log("journal_failed")
     assert len(broker.events("journal_failed")) == 1
 
     resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, limits)
