@@ -123,6 +123,7 @@ class Broker:
                         return value
             except BrokerError as error:
                 raise AssertionError(f"waited for {what}") from error
+        raise AssertionError(f"the watch ended before {what}")
 
     def pass_time(self, seconds):
         """Of the broker's own clock: so long it waits for a reply that does not come."""
