@@ -115,29 +115,9 @@ func (c *Client) Close() error { return c.conn.Close() }
 // grpc.health.v1.Health.
 func (c *Client) Conn() *grpc.ClientConn { return c.conn }
 
-// NewestEpoch is the newest epoch in any answer so far, 0 when there was none:
-// fit as VerifiedAtEpoch for a credential that is looked up from now on. Smaller
-// again when the broker has called it ahead.
+// NewestEpoch is the epoch of the newest answer that had one, 0 when there was
+// none: fit as VerifiedAtEpoch for a credential that is looked up from now on.
 func (c *Client) NewestEpoch() uint64 { return c.newestEpoch.Load() }
-
-func (c *Client) rememberEpoch(epoch uint64) {
-	for {
-		newest := c.newestEpoch.Load()
-		if epoch <= newest || c.newestEpoch.CompareAndSwap(newest, epoch) {
-			return
-		}
-	}
-}
-
-// Or a lower one, of the broker that is there now, would never be taken.
-func (c *Client) forgetEpochsFrom(ahead uint64) {
-	for {
-		newest := c.newestEpoch.Load()
-		if newest < ahead || c.newestEpoch.CompareAndSwap(newest, 0) {
-			return
-		}
-	}
-}
 
 // What every call gets that is no stream.
 func (c *Client) interceptCall(ctx context.Context, method string, request, response any, conn *grpc.ClientConn,
@@ -150,8 +130,9 @@ func (c *Client) interceptCall(ctx context.Context, method string, request, resp
 	if err := invoke(ctx, method, request, response, conn, options...); err != nil {
 		return fromRPC(err)
 	}
-	if answer, ok := response.(interface{ GetEpoch() uint64 }); ok {
-		c.rememberEpoch(answer.GetEpoch())
+	// Also a lower one, which is safe: the broker may be another one.
+	if answer, ok := response.(interface{ GetEpoch() uint64 }); ok && answer.GetEpoch() != 0 {
+		c.newestEpoch.Store(answer.GetEpoch())
 	}
 	return nil
 }

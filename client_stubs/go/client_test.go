@@ -225,10 +225,10 @@ func TestTheAPIKeyIsSent(t *testing.T) {
 	}
 }
 
-func TestTheNewestEpochIsKept(t *testing.T) {
+func TestTheEpochOfTheNewestAnswerIsKept(t *testing.T) {
 	broker := startFakeBroker(t)
 	client := broker.client(t, ClientOptions{})
-	for _, each := range []struct{ told, newest uint64 }{{5, 5}, {3, 5}, {9, 9}} {
+	for _, each := range []struct{ told, newest uint64 }{{5, 5}, {3, 3}, {9, 9}, {0, 9}} {
 		broker.on("CloseSocketsForSession", func(proto.Message) (proto.Message, error) {
 			return &pb.CloseSocketsForSessionResponse{Epoch: each.told}, nil
 		})

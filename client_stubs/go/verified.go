@@ -52,14 +52,15 @@ func (c *Client) AddConnectionVerified(ctx context.Context, request *pb.AddConne
 }
 
 func (c *Client) bind(ctx context.Context, verify Verify, call func(*pb.Identity, uint64) error) error {
-	if c.NewestEpoch() == 0 {
-		if err := c.refreshEpoch(ctx); err != nil {
+	// Before the look-up: a revocation that comes later is then newer.
+	epoch := c.NewestEpoch()
+	if epoch == 0 {
+		var err error
+		if epoch, err = c.readEpoch(ctx); err != nil {
 			return err
 		}
 	}
 	for last := false; ; last = true {
-		// Before the look-up: a revocation that comes later is then newer.
-		epoch := c.NewestEpoch()
 		identity, err := verify(ctx)
 		if err != nil {
 			return err
@@ -68,23 +69,20 @@ func (c *Client) bind(ctx context.Context, verify Verify, call func(*pb.Identity
 			return errors.New("verify returned neither an identity nor an error")
 		}
 		err = call(identity, epoch)
-		ahead := hasReason(err, "EPOCH_AHEAD")
-		if ahead {
-			c.forgetEpochsFrom(epoch)
-		}
-		outdated := ahead || hasReason(err, "CREDENTIAL_REVOKED") || hasReason(err, "EPOCH_TOO_OLD")
+		outdated := hasReason(err, "CREDENTIAL_REVOKED") || hasReason(err, "EPOCH_TOO_OLD") ||
+			hasReason(err, "EPOCH_AHEAD")
 		if last || !outdated {
 			return err
 		}
-		if err := c.refreshEpoch(ctx); err != nil {
+		if epoch, err = c.readEpoch(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-func (c *Client) refreshEpoch(ctx context.Context) error {
-	_, err := c.GetBrokerInfo(ctx, &pb.GetBrokerInfoRequest{})
-	return err
+func (c *Client) readEpoch(ctx context.Context) (uint64, error) {
+	info, err := c.GetBrokerInfo(ctx, &pb.GetBrokerInfoRequest{})
+	return info.GetEpoch(), err
 }
 
 // The caller's request stays as it is.

@@ -12,11 +12,11 @@
 namespace socketbroker {
 namespace {
 
-// The reasons with which a binding may succeed with another epoch.
-constexpr char kAhead[] = "EPOCH_AHEAD";
-bool IsEpochOutdated(const std::string& reason) {
+// Whether the binding may succeed with the epoch that is now.
+bool IsEpochOutdated(const grpc::Status& status) {
+  const std::string reason = GetErrorDetails(status).reason;
   return reason == "CREDENTIAL_REVOKED" || reason == "EPOCH_TOO_OLD" ||
-         reason == kAhead;
+         reason == "EPOCH_AHEAD";
 }
 
 bool ReadFile(const std::string& file, std::string* text, std::string* error) {
@@ -88,22 +88,11 @@ void Client::Prepare(const CallOptions& options,
   if (options_.prepare) options_.prepare(*context);
 }
 
-void Client::RememberEpoch(uint64_t epoch) {
-  uint64_t known = newest_epoch_;
-  while (known < epoch && !newest_epoch_.compare_exchange_weak(known, epoch)) {
-  }
-}
-
-// Or a lower one, of the broker that is there now, would never be taken.
-void Client::ForgetEpochsFrom(uint64_t ahead) {
-  uint64_t known = newest_epoch_;
-  while (known >= ahead && !newest_epoch_.compare_exchange_weak(known, 0)) {
-  }
-}
-
-grpc::Status Client::RefreshEpoch(const CallOptions& options) {
+grpc::Status Client::ReadEpoch(const CallOptions& options, uint64_t* epoch) {
   v1::GetBrokerInfoResponse response;
-  return GetBrokerInfo({}, &response, options);
+  const grpc::Status status = GetBrokerInfo({}, &response, options);
+  *epoch = response.epoch();
+  return status;
 }
 
 template <typename Request, typename Response>
@@ -116,7 +105,10 @@ grpc::Status Client::Call(grpc::Status (Stub::*method)(grpc::ClientContext*,
   Prepare({options.deadline.value_or(options_.deadline)}, &context);
   grpc::Status status = (stub_.get()->*method)(&context, request, response);
   if constexpr (requires { response->epoch(); }) {
-    if (status.ok()) RememberEpoch(response->epoch());
+    // Also a lower one, which is safe: the broker may be another one.
+    if (status.ok() && response->epoch() != 0) {
+      newest_epoch_ = response->epoch();
+    }
   }
   return status;
 }
@@ -129,18 +121,17 @@ grpc::Status Client::CallVerified(
     const CallOptions& options) {
   const v1::Identity identity = request.identity();
   grpc::Status status;
-  if (newest_epoch_ == 0) status = RefreshEpoch(options);
+  uint64_t epoch = newest_epoch_;
+  if (epoch == 0) status = ReadEpoch(options, &epoch);
   for (int tries = 1; status.ok(); ++tries) {
     // Before the look-up: a revocation that comes later is then newer.
-    request.set_verified_at_epoch(newest_epoch_);
+    request.set_verified_at_epoch(epoch);
     *request.mutable_identity() = identity;
     status = verify(request.mutable_identity());
     if (!status.ok()) break;
     status = Call(method, request, response, options);
-    const std::string reason = GetErrorDetails(status).reason;
-    if (reason == kAhead) ForgetEpochsFrom(request.verified_at_epoch());
-    if (tries == 2 || !IsEpochOutdated(reason)) break;
-    status = RefreshEpoch(options);
+    if (tries == 2 || !IsEpochOutdated(status)) break;
+    status = ReadEpoch(options, &epoch);
   }
   return status;
 }

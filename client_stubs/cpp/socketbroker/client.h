@@ -188,18 +188,15 @@ class Client {
                                      v1::AddConnectionResponse* response,
                                      const CallOptions& options = {});
 
-  // The newest epoch in any answer so far, 0 when there was none: fit as a
-  // `verified_at_epoch` for a credential that is looked up from now on. Smaller
-  // again when the broker has called it ahead.
+  // The epoch of the newest answer that had one, 0 when there was none: fit as
+  // a `verified_at_epoch` for a credential that is looked up from now on.
   uint64_t newest_epoch() const { return newest_epoch_; }
 
  private:
   using Stub = v1::SocketBroker::StubInterface;
 
   void Prepare(const CallOptions& options, grpc::ClientContext* context) const;
-  void RememberEpoch(uint64_t epoch);
-  void ForgetEpochsFrom(uint64_t ahead);
-  grpc::Status RefreshEpoch(const CallOptions& options);
+  grpc::Status ReadEpoch(const CallOptions& options, uint64_t* epoch);
 
   template <typename Request, typename Response>
   grpc::Status Call(grpc::Status (Stub::*method)(grpc::ClientContext*,

@@ -32,9 +32,8 @@ _CHANNEL_OPTIONS = (
     # bounds what it says.
     ("grpc.max_receive_message_length", -1),
 )
-# The reasons with which a binding may succeed with another epoch.
-_EPOCH_AHEAD = "EPOCH_AHEAD"
-_EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD", _EPOCH_AHEAD)
+# The reasons with which a binding may succeed with the epoch that is now.
+_EPOCH_OUTDATED = ("CREDENTIAL_REVOKED", "EPOCH_TOO_OLD", "EPOCH_AHEAD")
 
 Metadata = Callable[[], Iterable[Tuple[str, str]]]
 Verify = Callable[[], connection_pb2.Identity]
@@ -116,10 +115,9 @@ class Client:
 
     @property
     def newest_epoch(self) -> int:
-        """The newest epoch in any answer so far, 0 when there was none.
+        """The epoch of the newest answer that had one, 0 when there was none.
 
         Fit as a `verified_at_epoch` for a credential that is looked up from now on.
-        Smaller again when the broker has called it ahead.
         """
         with self._mutex:
             return self._newest_epoch
@@ -319,30 +317,27 @@ class Client:
             response = self._start(method, request, self._timeout if timeout is None else timeout)
         except grpc.RpcError as error:
             raise _error.from_rpc_error(error) from error
-        epoch = getattr(response, "epoch", 0)
+        # Also a lower one, which is safe: the broker may be another one.
         with self._mutex:
-            self._newest_epoch = max(self._newest_epoch, epoch)
+            self._newest_epoch = getattr(response, "epoch", 0) or self._newest_epoch
         return response
 
     def _call_verified(self, method, request, verify, timeout):
-        if self.newest_epoch == 0:
-            self._refresh_epoch(timeout)
+        # Before the look-up: a revocation that comes later is then newer.
+        epoch = self.newest_epoch or self._read_epoch(timeout)
         for last in (False, True):
-            verified = self._verified(request, verify)
+            verified = self._verified(request, verify, epoch)
             try:
                 return self._call(method, verified, timeout)
             except _error.BrokerError as error:
-                if error.reason == _EPOCH_AHEAD:
-                    self._forget_epochs_from(verified.verified_at_epoch)
                 if last or error.reason not in _EPOCH_OUTDATED:
                     raise
-            self._refresh_epoch(timeout)
+            epoch = self._read_epoch(timeout)
 
-    def _verified(self, request, verify):
+    def _verified(self, request, verify, epoch):
         verified = type(request)()
         verified.CopyFrom(request)
-        # Before the look-up: a revocation that comes later is then newer.
-        verified.verified_at_epoch = self.newest_epoch
+        verified.verified_at_epoch = epoch
         identity = verify()
         if not isinstance(identity, connection_pb2.Identity):
             # Not the value: it may be what proves a session.
@@ -350,11 +345,5 @@ class Client:
         verified.identity.CopyFrom(identity)
         return verified
 
-    def _forget_epochs_from(self, ahead):
-        # Or a lower one, of the broker that is there now, would never be taken.
-        with self._mutex:
-            if self._newest_epoch >= ahead:
-                self._newest_epoch = 0
-
-    def _refresh_epoch(self, timeout):
-        self.get_broker_info(pb.GetBrokerInfoRequest(), timeout=timeout)
+    def _read_epoch(self, timeout):
+        return self.get_broker_info(pb.GetBrokerInfoRequest(), timeout=timeout).epoch

@@ -12,9 +12,8 @@ import {AttachStream, Responses, Writer} from "./streams";
 import * as v1 from "./v1";
 
 const DEFAULT_DEADLINE = 10_000;
-/** The reasons with which a binding may succeed with another epoch. */
-const EPOCH_AHEAD = "EPOCH_AHEAD";
-const EPOCH_OUTDATED = ["CREDENTIAL_REVOKED", "EPOCH_TOO_OLD", EPOCH_AHEAD];
+/** The reasons with which a binding may succeed with the epoch that is now. */
+const EPOCH_OUTDATED = ["CREDENTIAL_REVOKED", "EPOCH_TOO_OLD", "EPOCH_AHEAD"];
 const CHANNEL: ChannelOptions = {
   // A broker that is back is found soon: grpc-js alone waits up to 2 minutes.
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -111,9 +110,8 @@ export class Client {
   }
 
   /**
-   * The newest epoch in any answer so far, 0n when there was none: fit as a
-   * `verifiedAtEpoch` for a credential that is looked up from now on. Smaller
-   * again when the broker has called it ahead.
+   * The epoch of the newest answer that had one, 0n when there was none: fit as a
+   * `verifiedAtEpoch` for a credential that is looked up from now on.
    */
   get newestEpoch(): bigint {
     return this.epoch;
@@ -328,17 +326,18 @@ export class Client {
   }
 
   private remember(response: {epoch?: bigint}): void {
-    if (response.epoch !== undefined && response.epoch > this.epoch) this.epoch = response.epoch;
+    // Also a lower one, which is safe: the broker may be another one.
+    if (response.epoch) this.epoch = response.epoch;
   }
 
   private async verified<Response>(
     bind: (added: {identity: Input<v1.Identity>; verifiedAtEpoch: bigint}) => Promise<Response>,
     verify: Verify, options?: CallOptions,
   ): Promise<Response> {
-    if (this.epoch === 0n) await this.getBrokerInfo({}, options);
+    const readEpoch = async () => (await this.getBrokerInfo({}, options)).epoch;
+    // Before the look-up: a revocation that comes later is then newer.
+    let verifiedAtEpoch = this.epoch || await readEpoch();
     for (let last = false; ; last = true) {
-      // Before the look-up: a revocation that comes later is then newer.
-      const verifiedAtEpoch = this.epoch;
       const identity = await verify();
       if (typeof identity?.accountId !== "string") {
         throw new TypeError("verify must return an Identity with an accountId, or throw");
@@ -346,12 +345,10 @@ export class Client {
       try {
         return await bind({identity, verifiedAtEpoch});
       } catch (error) {
-        const reason = error instanceof BrokerError ? error.reason : "";
-        // Or a lower one, of the broker that is there now, would never be taken.
-        if (reason === EPOCH_AHEAD && this.epoch >= verifiedAtEpoch) this.epoch = 0n;
-        if (last || !EPOCH_OUTDATED.includes(reason)) throw error;
+        const outdated = error instanceof BrokerError && EPOCH_OUTDATED.includes(error.reason);
+        if (last || !outdated) throw error;
       }
-      await this.getBrokerInfo({}, options);
+      verifiedAtEpoch = await readEpoch();
     }
   }
 }
