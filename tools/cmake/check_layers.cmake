@@ -65,7 +65,8 @@ foreach(file IN LISTS stubs)
   endif()
 endforeach()
 
-# In every language. What a build fetched or generated is nobody's to read.
+# In every language but that of protos, where one API is one file. What a build
+# fetched or generated is nobody's to read.
 set(written "")
 foreach(folder broker client_stubs tests tools)
   foreach(ending h cc py go ts js html cmake sh)
